@@ -1,0 +1,289 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""The converter in a process of its own.
+
+The parent writes one line of JSON to the child's standard input, the
+request, and keeps that pipe open: when it is closed, because the parent has
+had enough or is gone, the child cleans up and ends. The child writes lines of
+JSON to its standard output: progress, and at last the result or the error.
+"""
+
+from collections.abc import Callable
+from collections.abc import Iterator
+import contextlib
+import dataclasses
+import json
+import logging
+import os
+import resource
+import selectors
+import shutil
+import signal
+import subprocess  # nosec B404: no shell, fixed arguments
+import sys
+import tempfile
+import threading
+import time
+from typing import Any
+from typing import BinaryIO
+
+from glance_xs_convert import convert
+from glance_xs_convert import exceptions
+from glance_xs_convert import limits as limits_
+
+LOG = logging.getLogger(__name__)
+
+_MODULE = 'glance_xs_convert.child'
+
+#: How often the child reports, in seconds.
+REPORT_INTERVAL = 1.0
+#: How long it may take to clean up, once it was told to end.
+_GRACE = 5.0
+#: What the parent keeps of the child's standard error.
+_STDERR_KEPT = 4096
+#: The longest line that the child writes.
+_MAX_LINE = 1024 ** 2
+
+
+@dataclasses.dataclass(frozen=True)
+class Request:
+    """What the child is to do, and what it may use for it.
+
+    :ivar source: the path of the archive
+    :ivar target: the path of the raw disk
+    :ivar limits: of the image
+    :ivar max_memory: address space in bytes
+    :ivar max_cpu_time: in seconds; 0 for no limit
+    """
+
+    source: str
+    target: str
+    limits: limits_.Limits
+    max_memory: int
+    max_cpu_time: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """What the parent learns of a conversion.
+
+    :ivar virtual_size: of the raw disk, in bytes
+    :ivar layers: how many there were
+    :ivar bytes_written: to the raw disk
+    """
+
+    virtual_size: int
+    layers: int
+    bytes_written: int
+
+
+def interpreter(configured: str | None) -> str:
+    """The Python interpreter that a child can be run with.
+
+    :param configured: Glance's ``[wsgi] python_interpreter``; where it is
+                       not set and the process is no Python interpreter, as
+                       under uWSGI, the one of the environment is taken
+    """
+    if configured:
+        return configured
+    if os.path.basename(sys.executable or '').startswith('python'):
+        return sys.executable
+    for directory in (sys.prefix, sys.exec_prefix, sys.base_prefix):
+        for name in ('python3', 'python'):
+            path = os.path.join(directory, 'bin', name)
+            if os.access(path, os.X_OK):
+                return path
+    return shutil.which('python3') or 'python3'
+
+
+def run(request: Request, python: str,
+        on_progress: Callable[[convert.Progress], None],
+        progress_timeout: float) -> Outcome:
+    """Convert in a child process.
+
+    :param python: the interpreter to run, see ``interpreter``
+    :param on_progress: called about once a second, also when nothing has
+                        happened; what it raises ends the child
+    :param progress_timeout: seconds without progress after which the child
+                             is ended
+    :raises XsConvertError: the child's error, or it ended without one
+    """
+    with (tempfile.TemporaryFile() as errors,
+          _process(python, errors) as process):
+        _send(process, request)
+        latest = convert.Progress()
+        changed = time.monotonic()
+        for message in _messages(process.stdout):
+            if 'outcome' in message:
+                return Outcome(**message['outcome'])
+            if 'error' in message:
+                raise _error(**message['error'])
+            if 'progress' in message:
+                progress = convert.Progress(**message['progress'])
+                if progress != latest:
+                    latest, changed = progress, time.monotonic()
+            if time.monotonic() - changed > progress_timeout:
+                raise exceptions.ConverterStopped(
+                    'the conversion made no progress for '
+                    f'{progress_timeout:.0f} seconds')
+            on_progress(latest)
+        raise _unexpected_end(process.wait(), errors)
+
+
+@contextlib.contextmanager
+def _process(python: str, errors: BinaryIO,
+             ) -> Iterator['subprocess.Popen[bytes]']:
+    """A child that has ended, one way or another, on leaving."""
+    environment = {
+        'LC_ALL': 'C.UTF-8',
+        'PATH': os.defpath,
+        'PYTHONPATH': os.pathsep.join(
+            path for path in sys.path if os.path.isabs(path)),
+    }
+    process = subprocess.Popen(  # nosec B603: no shell, fixed arguments
+        [python, '-m', _MODULE], stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE, stderr=errors, env=environment, cwd='/',
+        start_new_session=True)
+    try:
+        yield process
+    finally:
+        for pipe in (process.stdin, process.stdout):
+            with contextlib.suppress(OSError):
+                if pipe is not None:
+                    pipe.close()
+        try:
+            process.wait(_GRACE)
+        except subprocess.TimeoutExpired:
+            process.kill()
+
+
+def _send(process: 'subprocess.Popen[bytes]', request: Request) -> None:
+    line = json.dumps(dataclasses.asdict(request)).encode() + b'\n'
+    with contextlib.suppress(BrokenPipeError):
+        if process.stdin is not None:
+            process.stdin.write(line)
+            process.stdin.flush()
+
+
+def _messages(pipe: Any) -> Iterator[dict[str, Any]]:
+    """What the child says; an empty message when it is silent for long."""
+    buffer = b''
+    with selectors.DefaultSelector() as selector:
+        selector.register(pipe, selectors.EVENT_READ)
+        while len(buffer) < _MAX_LINE:
+            if not selector.select(2 * REPORT_INTERVAL):
+                yield {}
+                continue
+            data = os.read(pipe.fileno(), 65536)
+            if not data:
+                return
+            *lines, buffer = (buffer + data).split(b'\n')
+            for line in lines:
+                with contextlib.suppress(ValueError):
+                    yield json.loads(line)
+
+
+def _error(name: str, reason: str, member: str | None, offset: int | None,
+           ) -> exceptions.XsConvertError:
+    kind = getattr(exceptions, name, exceptions.XsConvertError)
+    error = kind(reason, member=member, offset=offset)
+    if not isinstance(error, exceptions.XsConvertError):
+        raise TypeError(f'{name} is no error of the converter')
+    return error
+
+
+def _unexpected_end(status: int, errors: BinaryIO,
+                    ) -> exceptions.ConverterStopped:
+    if status == -signal.SIGXCPU:
+        return exceptions.ConverterStopped(
+            'the conversion took more processor time than is allowed')
+    size = errors.seek(0, os.SEEK_END)
+    errors.seek(max(0, size - _STDERR_KEPT))
+    LOG.error('The converter ended with status %d: %s', status,
+              errors.read().decode(errors='replace'))
+    return exceptions.ConverterStopped(
+        f'the converter ended unexpectedly, with status {status}')
+
+
+def main() -> int:
+    """The child: read the request, convert, report."""
+    signal.signal(signal.SIGTERM, _end)
+    request = json.loads(sys.stdin.buffer.readline())
+    limits = limits_.Limits(**request.pop('limits'))
+    order = Request(limits=limits, **request)
+    _restrict(order)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    progress = convert.Progress()
+    threading.Thread(target=_report, args=(progress,), daemon=True).start()
+    try:
+        result = convert.convert(order.source, order.target, limits=limits,
+                                 progress=progress)
+    except exceptions.XsConvertError as error:
+        return _say_error(error)
+    except MemoryError:
+        return _say_error(exceptions.LimitExceeded(
+            'the conversion needs more memory than is allowed'))
+    _say('outcome', dataclasses.asdict(Outcome(
+        result.virtual_size, len(result.layers), result.bytes_written)))
+    return 0
+
+
+def _restrict(request: Request) -> None:
+    """Limit what the process can use, before it reads the image."""
+    os.umask(0o077)
+    for limit, value in (
+            (resource.RLIMIT_AS, request.max_memory),
+            (resource.RLIMIT_FSIZE, request.limits.max_virtual_size),
+            (resource.RLIMIT_CPU, request.max_cpu_time),
+            (resource.RLIMIT_NOFILE, 64)):
+        if value:
+            _, hard = resource.getrlimit(limit)
+            if hard != resource.RLIM_INFINITY:
+                value = min(value, hard)
+            resource.setrlimit(limit, (value, value))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def _end(signal_number: int, frame: object) -> None:
+    """End by an exception, so that what was begun is removed."""
+    sys.exit(128 + signal_number)
+
+
+def _end_with_parent() -> None:
+    sys.stdin.buffer.read()
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _report(progress: convert.Progress) -> None:
+    while True:
+        _say('progress', dataclasses.asdict(progress))
+        time.sleep(REPORT_INTERVAL)
+
+
+_output = threading.Lock()
+
+
+def _say(kind: str, message: dict[str, Any]) -> None:
+    with _output, contextlib.suppress(BrokenPipeError):
+        sys.stdout.write(json.dumps({kind: message}) + '\n')
+        sys.stdout.flush()
+
+
+def _say_error(error: exceptions.XsConvertError) -> int:
+    _say('error', {'name': type(error).__name__, 'reason': error.reason,
+                   'member': error.member, 'offset': error.offset})
+    return 1
+
+
+if __name__ == '__main__':
+    sys.exit(main())

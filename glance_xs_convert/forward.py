@@ -1,0 +1,230 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Reading front to back, without copies and without going back."""
+
+from collections.abc import Callable
+from collections.abc import Iterable
+from collections.abc import Iterator
+import queue
+import threading
+from typing import Protocol
+
+#: What is decompressed at a time, and how much of it may wait to be used.
+CHUNK_SIZE = 512 * 1024
+CHUNKS_AHEAD = 6
+
+#: A part of a buffer: the bytes from the first index up to the second.
+Piece = tuple[bytes, int, int]
+
+
+class EndOfData(EOFError):
+    """The data ended before all that was asked for had come."""
+
+
+class Reader(Protocol):
+    """Anything that can only be read on from where it is."""
+
+    position: int
+
+    def read(self, size: int) -> bytes:
+        """The next ``size`` bytes; EndOfData where there are fewer."""
+
+    def skip(self, size: int) -> None:
+        """Pass over ``size`` bytes; EndOfData where there are fewer."""
+
+    def pieces(self, size: int) -> Iterator[Piece]:
+        """The next ``size`` bytes, as they lie in the buffers."""
+
+
+class ForwardReader:
+    """A Reader of the concatenation of chunks.
+
+    :ivar position: how many bytes have been read or passed over
+    """
+
+    def __init__(self, chunks: Iterable[bytes]) -> None:
+        self.position = 0
+        self._chunks = iter(chunks)
+        self._chunk = b''
+        self._used = 0
+
+    def pieces(self, size: int) -> Iterator[Piece]:
+        """The next ``size`` bytes, piece by piece; all must be taken."""
+        while size:
+            start = self._used
+            if start == len(self._chunk):
+                if not self._fill():
+                    raise self.end_of_data()
+                continue
+            end = min(start + size, len(self._chunk))
+            self._used = end
+            self.position += end - start
+            size -= end - start
+            yield self._chunk, start, end
+
+    def read(self, size: int) -> bytes:
+        start = self._used
+        end = start + size
+        if end <= len(self._chunk):
+            self._used = end
+            self.position += size
+            return self._chunk[start:end]
+        return b''.join([chunk[start:end]
+                         for chunk, start, end in self.pieces(size)])
+
+    def skip(self, size: int) -> None:
+        for _ in self.pieces(size):
+            pass
+
+    @property
+    def available(self) -> int:
+        """Bytes that can be read without waiting for a chunk."""
+        return len(self._chunk) - self._used
+
+    def at_end(self) -> bool:
+        """Whether everything has been read."""
+        while self._used == len(self._chunk):
+            if not self._fill():
+                return True
+        return False
+
+    def end_of_data(self) -> Exception:
+        """What is raised when the chunks end too early."""
+        return EndOfData()
+
+    def _fill(self) -> bool:
+        chunk = next(self._chunks, None)
+        self._chunk = chunk or b''
+        self._used = 0
+        return chunk is not None
+
+
+class Window:
+    """A Reader of the next ``size`` bytes of another one.
+
+    :ivar position: how many bytes of the window have been read
+    """
+
+    def __init__(self, reader: Reader, size: int) -> None:
+        self.size = size
+        self._reader = reader
+        self._start = reader.position
+
+    @property
+    def position(self) -> int:
+        return self._reader.position - self._start
+
+    @property
+    def left(self) -> int:
+        return self.size - self.position
+
+    def read(self, size: int) -> bytes:
+        return self._reader.read(self._bounded(size))
+
+    def skip(self, size: int) -> None:
+        self._reader.skip(self._bounded(size))
+
+    def pieces(self, size: int) -> Iterator[Piece]:
+        return self._reader.pieces(self._bounded(size))
+
+    def _bounded(self, size: int) -> int:
+        if size > self.left:
+            raise EndOfData
+        return size
+
+
+class Rewound:
+    """A Reader that gives again what was just read from another one.
+
+    :param again: the bytes that were read last
+    """
+
+    def __init__(self, reader: Reader, again: bytes) -> None:
+        self._reader = reader
+        self._again = again
+        self._used = 0
+
+    @property
+    def position(self) -> int:
+        return self._reader.position - len(self._again) + self._used
+
+    def read(self, size: int) -> bytes:
+        again = self._take(size)
+        return again + self._reader.read(size - len(again))
+
+    def skip(self, size: int) -> None:
+        self._reader.skip(size - len(self._take(size)))
+
+    def pieces(self, size: int) -> Iterator[Piece]:
+        again = self._take(size)
+        if again:
+            yield again, 0, len(again)
+        yield from self._reader.pieces(size - len(again))
+
+    def _take(self, size: int) -> bytes:
+        again = self._again[self._used:self._used + size]
+        self._used += len(again)
+        return again
+
+
+class ReadAhead:
+    """Chunks that a helper thread reads before they are asked for.
+
+    To be used as a context manager; leaving it ends the thread. What
+    ``read`` raises is raised where the chunk would have come.
+
+    :param read: called with a size; returns at most so many bytes, and none
+                 at the end
+    """
+
+    def __init__(self, read: Callable[[int], bytes],
+                 chunk_size: int = CHUNK_SIZE,
+                 chunks: int = CHUNKS_AHEAD) -> None:
+        self._read = read
+        self._chunk_size = chunk_size
+        self._queue: queue.Queue[bytes | BaseException] = queue.Queue(chunks)
+        self._stopped = False
+        self._thread = threading.Thread(
+            target=self._run, name='read-ahead', daemon=True)
+
+    def __enter__(self) -> Iterator[bytes]:
+        self._thread.start()
+        return self._chunks()
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._stopped = True
+        while self._thread.is_alive():
+            try:
+                self._queue.get(timeout=0.01)
+            except queue.Empty:
+                continue
+
+    def _run(self) -> None:
+        item: bytes | BaseException = b''
+        while not self._stopped:
+            try:
+                item = self._read(self._chunk_size)
+            except Exception as error:
+                item = error
+            self._queue.put(item)
+            if not item or isinstance(item, BaseException):
+                return
+
+    def _chunks(self) -> Iterator[bytes]:
+        while True:
+            item = self._queue.get()
+            if isinstance(item, BaseException):
+                raise item
+            if not item:
+                return
+            yield item

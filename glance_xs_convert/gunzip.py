@@ -1,0 +1,56 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Decompression by the fastest gzip library there is."""
+
+import gzip
+from typing import BinaryIO
+import zlib
+
+from glance_xs_convert import exceptions
+
+try:
+    from isal import igzip
+    from isal import isal_zlib
+except ImportError:
+    _GzipFile = gzip.GzipFile
+    _Error: type[Exception] = zlib.error
+else:
+    _GzipFile = igzip.IGzipFile
+    _Error = isal_zlib.error
+
+MAGIC = b'\x1f\x8b'
+
+
+class Gunzip:
+    """The decompressed bytes of a gzip file of one or more members.
+
+    :param source: the compressed bytes
+    """
+
+    def __init__(self, source: BinaryIO) -> None:
+        self._file = _GzipFile(fileobj=source, mode='rb')
+
+    def read(self, size: int) -> bytes:
+        """At most ``size`` bytes; none after the last checksum was right.
+
+        :raises DamagedArchive: the data are cut short, or not what their
+                                checksum says
+        """
+        try:
+            return self._file.read(size)
+        except EOFError:
+            raise exceptions.DamagedArchive(
+                'the gzip data end early: the archive is cut short') from None
+        except (gzip.BadGzipFile, _Error) as error:
+            raise exceptions.DamagedArchive(
+                f'the gzip data are damaged ({error})') from None

@@ -1,0 +1,34 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""How much an image may ask for."""
+
+import dataclasses
+
+from glance_xs_convert import vhd_layout
+
+
+@dataclasses.dataclass(frozen=True)
+class Limits:
+    """Bounds that are checked before anything is allocated or written.
+
+    :ivar max_virtual_size: of the disk and of each of its layers, in bytes
+    :ivar max_chain_length: layers from the leaf to the base
+    :ivar max_members: members of the archive, of whatever kind
+    :ivar max_ignored_size: bytes of all members that are no part of the
+                            chain, together
+    """
+
+    max_virtual_size: int = vhd_layout.MAX_DISK_SIZE
+    max_chain_length: int = 30
+    max_members: int = 1000
+    max_ignored_size: int = 4 * 1024 ** 3

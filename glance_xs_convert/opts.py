@@ -1,0 +1,86 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""The options of the group ``[xs_convert]``."""
+
+from oslo_config import cfg
+
+from glance_xs_convert import limits
+
+GROUP = 'xs_convert'
+
+_GIB = 1024 ** 3
+_DEFAULTS = limits.Limits()
+
+OPTS = [
+    cfg.IntOpt(
+        'max_virtual_size',
+        default=_DEFAULTS.max_virtual_size // _GIB,
+        min=1,
+        help="""
+The largest disk that is converted, in GiB.
+
+Images whose disk, or any layer of it, is larger are refused before anything
+is written. The default is the largest disk that the VHD format knows.
+"""),
+    cfg.IntOpt(
+        'max_chain_length',
+        default=_DEFAULTS.max_chain_length,
+        min=1,
+        help="""
+The longest chain of VHDs that is converted.
+
+The default is the longest chain that XenServer makes.
+"""),
+    cfg.IntOpt(
+        'max_memory',
+        default=1024,
+        min=256,
+        help="""
+The address space that a conversion may use, in MiB.
+
+A conversion uses far less memory than this; the limit keeps a hostile image
+from using more.
+"""),
+    cfg.IntOpt(
+        'max_cpu_time',
+        default=4 * 3600,
+        min=0,
+        help="""
+The processor time that a conversion may use, in seconds; 0 for no limit.
+"""),
+    cfg.IntOpt(
+        'progress_timeout',
+        default=300,
+        min=10,
+        help="""
+How long a conversion may go without progress, in seconds.
+
+A conversion that neither reads nor writes for so long, because the staging
+file system hangs for example, is stopped and the import fails.
+"""),
+]
+
+
+def list_opts() -> list[tuple[str, list[cfg.Opt]]]:
+    """All options, for oslo-config-generator."""
+    return [(GROUP, OPTS)]
+
+
+def limits_of(group: cfg.ConfigOpts.GroupAttr) -> limits.Limits:
+    """The converter's limits as configured.
+
+    :param group: ``CONF.xs_convert``
+    """
+    return limits.Limits(
+        max_virtual_size=group.max_virtual_size * _GIB,
+        max_chain_length=group.max_chain_length)
