@@ -65,25 +65,33 @@ class Member:
     """A regular file in the archive.
 
     :ivar index: its place among all members of the archive, from 0
-    :ivar name: its name, fit to be shown
+    :ivar path: its name as it stands in the archive
+    :ivar name: the same, fit to be shown
     :ivar size: in bytes
     :ivar data: a Reader of its bytes, valid until the next member is taken
     """
 
-    def __init__(self, index: int, name: str, size: int,
+    def __init__(self, index: int, path: str, size: int,
                  data: forward.Reader) -> None:
         self.index = index
-        self.name = name
+        self.path = path
+        self.name = printable(path)
         self.size = size
         self.data = data
 
 
 class Archive:
-    """A tar archive, gzipped or plain, read once from front to back."""
+    """A tar archive, gzipped or plain, read once from front to back.
+
+    :param chunks: the decompressed bytes
+    :param has_checksum: the chunks only end where all the data have come,
+                         so the archive may lack its end-of-archive marker
+    """
 
     def __init__(self, chunks: Iterable[bytes], limits: limits_.Limits,
-                 ) -> None:
+                 has_checksum: bool) -> None:
         self._limits = limits
+        self._has_checksum = has_checksum
         self._bytes = _ArchiveReader(chunks)
         self._headers = _HeaderSource(self._bytes)
         self._ignored_size = 0
@@ -106,7 +114,7 @@ class Archive:
             self._bytes.inside = name
             _check_name(info, name)
             if info.isreg():
-                yield self._member(index, name, info)
+                yield self._member(index, info, name)
             else:
                 self._count_ignored(
                     self._tar.offset - self._bytes.position, name)
@@ -142,6 +150,8 @@ class Archive:
             except tarfile.EOFHeaderError:  # type: ignore[attr-defined]
                 return
             except tarfile.EmptyHeaderError:  # type: ignore[attr-defined]
+                if self._has_checksum and not first:
+                    return
                 raise exceptions.DamagedArchive(
                     'the archive is cut short: it has no end-of-archive '
                     'marker') from None
@@ -171,7 +181,7 @@ class Archive:
             raise tarfile.ReadError('the first header has no member')
         return info
 
-    def _member(self, index: int, name: str, info: tarfile.TarInfo,
+    def _member(self, index: int, info: tarfile.TarInfo, name: str,
                 ) -> Member:
         stored = self._tar.offset - self._bytes.position
         if not 0 <= info.size <= _MAX_MEMBER_SIZE:
@@ -186,7 +196,7 @@ class Archive:
             data = SparseReader(
                 self._bytes, info.size,
                 _checked_sparse_map(sparse, info.size, stored, name))
-        return Member(index, name, info.size, data)
+        return Member(index, info.name, info.size, data)
 
     def _skip_to(self, offset: int, name: str) -> None:
         if not self._bytes.position <= offset:
@@ -206,28 +216,25 @@ class Archive:
 
 
 @contextlib.contextmanager
-def open_archive(source: BinaryIO, limits: limits_.Limits,
+def open_archive(source: io.BufferedReader, limits: limits_.Limits,
                  ) -> Iterator[Archive]:
     """Open an archive, with a helper thread that decompresses ahead.
 
-    :param source: the archive, gzipped or not
+    :param source: the archive, gzipped or not, with a ``peek`` method that
+                   returns two bytes if there are so many
     :raises UnreadableSource: reading fails
     """
-    buffered = (source if hasattr(source, 'peek')
-                else io.BufferedReader(cast(io.RawIOBase, source)))
     with _readable():
-        magic = cast(io.BufferedReader, buffered).peek(len(gunzip.MAGIC))
-    if magic.startswith(gunzip.MAGIC):
-        read = gunzip.Gunzip(cast(BinaryIO, buffered)).read
-    else:
-        read = buffered.read
+        magic = source.peek(len(gunzip.MAGIC))
+    is_gzip = magic.startswith(gunzip.MAGIC)
+    read = gunzip.Gunzip(source).read if is_gzip else source.read
 
     def guarded(size: int) -> bytes:
         with _readable():
             return read(size)
 
     with forward.ReadAhead(guarded) as chunks:
-        yield Archive(chunks, limits)
+        yield Archive(chunks, limits, has_checksum=is_gzip)
 
 
 @contextlib.contextmanager
@@ -368,7 +375,8 @@ def _check_name(info: tarfile.TarInfo, name: str) -> None:
     if info.name.startswith('/') or '..' in info.name.split('/'):
         raise exceptions.UnsafeMember(
             'the name leads out of the archive', member=name)
-    if not (info.isreg() or info.isdir()) and name.lower().endswith('.vhd'):
+    if not (info.isreg() or info.isdir()) and (
+            info.name.lower().endswith('.vhd')):
         raise exceptions.UnsafeMember(
             'a VHD must be a regular file, not a link or a device',
             member=name)

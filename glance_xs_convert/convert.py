@@ -12,6 +12,7 @@
 
 """From an archive to a raw disk: composition, and nothing else."""
 
+from collections.abc import Callable
 from collections.abc import Iterator
 import contextlib
 import dataclasses
@@ -28,6 +29,7 @@ from glance_xs_convert import exceptions
 from glance_xs_convert import limits as limits_
 from glance_xs_convert import raw_disk
 from glance_xs_convert import survey
+from glance_xs_convert import vhd_layout
 from glance_xs_convert import vhd_stream
 
 if TYPE_CHECKING:
@@ -117,7 +119,7 @@ def inspect(source: Source, *, limits: limits_.Limits | None = None,
         return survey.survey(file, limits or limits_.Limits())
 
 
-def _convert(source: BinaryIO, descriptor: int,
+def _convert(source: io.BufferedReader, descriptor: int,
              limits: limits_.Limits, progress: Progress) -> ConversionResult:
     """In one pass if the archive is in order, or else with a survey."""
     start = source.tell() if source.seekable() else None
@@ -148,7 +150,7 @@ class _Pass:
         self._file = raw_disk.SparseFile(descriptor)
         self._disk = raw_disk.RawDisk(self._file)
 
-    def run(self, source: BinaryIO, surveyed: survey.Survey | None,
+    def run(self, source: io.BufferedReader, surveyed: survey.Survey | None,
             ) -> ConversionResult:
         """Read the archive to its end and write the disk.
 
@@ -176,7 +178,7 @@ class _Pass:
 
     def _place(self, member: archive.Member) -> chain_.Place | None:
         """A member's place, as far as can be told when it comes."""
-        place = chain_.place_of(member.name)
+        place = chain_.place_of(member.path)
         naming = self._chain.naming
         if place is None or naming is None or place.naming is naming:
             return place
@@ -214,6 +216,8 @@ class _CountingFile(io.RawIOBase):
     def __init__(self, file: BinaryIO, progress: Progress) -> None:
         self._file = file
         self._progress = progress
+        self._readinto: Callable[[memoryview], int | None] = getattr(
+            file, 'readinto', self._read_and_copy)
 
     def readable(self) -> bool:
         return True
@@ -229,15 +233,26 @@ class _CountingFile(io.RawIOBase):
         return self._file.seek(offset, whence)
 
     def readinto(self, buffer: 'WriteableBuffer') -> int:
-        view = memoryview(buffer)
+        """As much as comes, but no less than a sector before the end."""
+        view = memoryview(buffer).cast('B')
+        size = 0
+        while size < min(vhd_layout.SECTOR_SIZE, len(view)):
+            count = self._readinto(view[size:])
+            if not count:
+                break
+            size += count
+        self._progress.source_read += size
+        return size
+
+    def _read_and_copy(self, view: memoryview) -> int:
         data = self._file.read(len(view))
         view[:len(data)] = data
-        self._progress.source_read += len(data)
         return len(data)
 
 
 @contextlib.contextmanager
-def _opened(source: Source, progress: Progress) -> Iterator[BinaryIO]:
+def _opened(source: Source, progress: Progress,
+            ) -> Iterator[io.BufferedReader]:
     """Open the source if it is a path, and count what is read of it."""
     with contextlib.ExitStack() as stack:
         if isinstance(source, (str, os.PathLike)):
@@ -251,8 +266,8 @@ def _opened(source: Source, progress: Progress) -> Iterator[BinaryIO]:
                     f'{error.strerror}') from error
         else:
             file = source
-        yield cast(BinaryIO, io.BufferedReader(
-            _CountingFile(file, progress), _SOURCE_BUFFER))
+        yield io.BufferedReader(_CountingFile(file, progress),
+                                _SOURCE_BUFFER)
 
 
 @contextlib.contextmanager

@@ -34,7 +34,9 @@ class EndOfData(EOFError):
 class Reader(Protocol):
     """Anything that can only be read on from where it is."""
 
-    position: int
+    @property
+    def position(self) -> int:
+        """How many bytes have been read or passed over."""
 
     def read(self, size: int) -> bytes:
         """The next ``size`` bytes; EndOfData where there are fewer."""

@@ -18,15 +18,15 @@ import zlib
 
 from glance_xs_convert import exceptions
 
+_GzipFile: type[gzip.GzipFile]
+_Error: type[Exception]
 try:
     from isal import igzip
     from isal import isal_zlib
 except ImportError:
-    _GzipFile = gzip.GzipFile
-    _Error: type[Exception] = zlib.error
+    _GzipFile, _Error = gzip.GzipFile, zlib.error
 else:
-    _GzipFile = igzip.IGzipFile
-    _Error = isal_zlib.error
+    _GzipFile, _Error = igzip.IGzipFile, isal_zlib.error  # type: ignore
 
 MAGIC = b'\x1f\x8b'
 

@@ -71,7 +71,7 @@ file system hangs for example, is stopped and the import fails.
 ]
 
 
-def list_opts() -> list[tuple[str, list[cfg.Opt]]]:
+def list_opts() -> list[tuple[str, list[cfg.IntOpt]]]:
     """All options, for oslo-config-generator."""
     return [(GROUP, OPTS)]
 

@@ -17,7 +17,7 @@ come in another order than they are needed takes up to two more.
 """
 
 import dataclasses
-from typing import BinaryIO
+import io
 
 from glance_xs_convert import archive
 from glance_xs_convert import chain as chain_
@@ -82,7 +82,7 @@ class Survey:
         return chain.layers()
 
 
-def survey(source: BinaryIO, limits: limits_.Limits) -> Survey:
+def survey(source: io.BufferedReader, limits: limits_.Limits) -> Survey:
     """Read an archive as often as it takes to know all its structures.
 
     :param source: seekable if more than one pass is needed
@@ -124,7 +124,7 @@ def layer(name: str, size: int, structures: vhd_stream.Structures,
     return chain_.Layer(name, size, allocated, footer, header)
 
 
-def _first_pass(source: BinaryIO, limits: limits_.Limits,
+def _first_pass(source: io.BufferedReader, limits: limits_.Limits,
                 ) -> tuple[dict[int, Surveyed], list[str]]:
     found = {}
     names = {}
@@ -142,7 +142,7 @@ def _first_pass(source: BinaryIO, limits: limits_.Limits,
                    if index not in found]
 
 
-def _next_pass(source: BinaryIO, limits: limits_.Limits,
+def _next_pass(source: io.BufferedReader, limits: limits_.Limits,
                found: dict[int, Surveyed]) -> None:
     with archive.open_archive(source, limits) as opened:
         for member in opened.members():
@@ -156,12 +156,12 @@ def _next_pass(source: BinaryIO, limits: limits_.Limits,
 def _examine(member: archive.Member, opened: archive.Archive,
              limits: limits_.Limits) -> Surveyed | None:
     """Read a member; None if it is no VHD that may be part of the chain."""
-    place = chain_.place_of(member.name)
+    place = chain_.place_of(member.path)
     structures = vhd_stream.Structures()
-    data = member.data
+    data: forward.Reader = member.data
     if place is None:
         opened.ignore(member)
-        place = chain_.place_by_content(member.name)
+        place = chain_.place_by_content(member.path)
         if place is None or member.size < vhd_layout.Footer.SIZE:
             return None
         start = data.read(len(vhd_layout.Footer.COOKIE))

@@ -55,7 +55,7 @@ class LayoutError(ValueError):
     """The bytes are not the structure they were taken for."""
 
 
-def checksum(structure: bytes, field_offset: int) -> int:
+def checksum(structure: bytes | bytearray, field_offset: int) -> int:
     """The one's complement of the sum of all bytes but the checksum's.
 
     :param structure: the whole structure

@@ -328,9 +328,9 @@ class VhdStream:
                 raise self._damaged(f'{one} and {other} overlap',
                                     offset=start)
         for start, end, what in structures:
-            place = _place_at(places, size, start, end)
-            if place is not None:
-                offset, block = _split(place)
+            overlapping = _place_at(places, size, start, end)
+            if overlapping is not None:
+                offset, block = _split(overlapping)
                 raise self._damaged(f'the block {block} overlaps {what}',
                                     offset=offset)
 
