@@ -18,14 +18,18 @@ format: POSIX.1-2017, "pax Interchange Format", and the GNU tar manual,
 "Basic Tar Format".
 """
 
+from collections.abc import Callable
 from collections.abc import Iterable
 from collections.abc import Iterator
 import contextlib
 import io
+import os
 import re
 import tarfile
 from typing import BinaryIO
 from typing import cast
+from typing import Protocol
+from typing import TypeAlias
 
 from glance_xs_convert import exceptions
 from glance_xs_convert import forward
@@ -78,6 +82,21 @@ class Member:
         self.name = printable(path)
         self.size = size
         self.data = data
+
+
+class Members(Protocol):
+    """What holds the VHDs of one disk."""
+
+    def members(self) -> Iterator[Member]:
+        """The regular files, in their order."""
+
+    def ignore(self, member: Member) -> None:
+        """Leave a member aside."""
+
+
+Opener: TypeAlias = Callable[
+    [io.BufferedReader, limits_.Limits],
+    contextlib.AbstractContextManager[Members]]
 
 
 class Archive:
@@ -215,6 +234,21 @@ class Archive:
             self._bytes.skip(self._bytes.available)
 
 
+class BareVhd:
+    """One VHD without an archive around it, in an archive's place."""
+
+    def __init__(self, name: str, size: int, chunks: Iterable[bytes],
+                 ) -> None:
+        self._member = Member(0, name, size, _ArchiveReader(chunks))
+
+    def members(self) -> Iterator[Member]:
+        """The VHD."""
+        yield self._member
+
+    def ignore(self, member: Member) -> None:
+        """Nothing is ever left aside."""
+
+
 @contextlib.contextmanager
 def open_archive(source: io.BufferedReader, limits: limits_.Limits,
                  ) -> Iterator[Archive]:
@@ -229,12 +263,31 @@ def open_archive(source: io.BufferedReader, limits: limits_.Limits,
     is_gzip = magic.startswith(gunzip.MAGIC)
     read = gunzip.Gunzip(source).read if is_gzip else source.read
 
+    with forward.ReadAhead(_guarded(read)) as chunks:
+        yield Archive(chunks, limits, has_checksum=is_gzip)
+
+
+@contextlib.contextmanager
+def open_bare_vhd(source: io.BufferedReader, limits: limits_.Limits,
+                  ) -> Iterator[BareVhd]:
+    """Open a VHD that is in no archive.
+
+    :param source: the VHD, from its start; seekable
+    :raises UnreadableSource: reading fails
+    """
+    with _readable():
+        size = source.seek(0, os.SEEK_END)
+        source.seek(0)
+    with forward.ReadAhead(_guarded(source.read)) as chunks:
+        yield BareVhd('image.vhd', size, chunks)
+
+
+def _guarded(read: Callable[[int], bytes]) -> Callable[[int], bytes]:
     def guarded(size: int) -> bytes:
         with _readable():
             return read(size)
 
-    with forward.ReadAhead(guarded) as chunks:
-        yield Archive(chunks, limits, has_checksum=is_gzip)
+    return guarded
 
 
 @contextlib.contextmanager

@@ -61,6 +61,7 @@ class Request:
 
     :ivar source: the path of the archive
     :ivar target: the path of the raw disk
+    :ivar bare: whether the source is a VHD in no archive
     :ivar limits: of the image
     :ivar max_memory: address space in bytes
     :ivar max_cpu_time: in seconds; 0 for no limit
@@ -68,6 +69,7 @@ class Request:
 
     source: str
     target: str
+    bare: bool
     limits: limits_.Limits
     max_memory: int
     max_cpu_time: int
@@ -80,11 +82,15 @@ class Outcome:
     :ivar virtual_size: of the raw disk, in bytes
     :ivar layers: how many there were
     :ivar bytes_written: to the raw disk
+    :ivar source_size: of the archive, in bytes
+    :ivar source_sha256: of the archive, in hexadecimal digits
     """
 
     virtual_size: int
     layers: int
     bytes_written: int
+    source_size: int
+    source_sha256: str
 
 
 def interpreter(configured: str | None) -> str:
@@ -226,15 +232,17 @@ def main() -> int:
     progress = convert.Progress()
     threading.Thread(target=_report, args=(progress,), daemon=True).start()
     try:
-        result = convert.convert(order.source, order.target, limits=limits,
-                                 progress=progress)
+        result = convert.convert(
+            order.source, order.target, limits=limits, progress=progress,
+            bare=order.bare, digest=True)
     except exceptions.XsConvertError as error:
         return _say_error(error)
     except MemoryError:
         return _say_error(exceptions.LimitExceeded(
             'the conversion needs more memory than is allowed'))
     _say('outcome', dataclasses.asdict(Outcome(
-        result.virtual_size, len(result.layers), result.bytes_written)))
+        result.virtual_size, len(result.layers), result.bytes_written,
+        result.source_size, result.source_sha256)))
     return 0
 
 

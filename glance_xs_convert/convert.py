@@ -16,6 +16,7 @@ from collections.abc import Callable
 from collections.abc import Iterator
 import contextlib
 import dataclasses
+import hashlib
 import io
 import os
 import stat
@@ -26,6 +27,7 @@ from typing import TYPE_CHECKING
 from glance_xs_convert import archive
 from glance_xs_convert import chain as chain_
 from glance_xs_convert import exceptions
+from glance_xs_convert import footprint
 from glance_xs_convert import limits as limits_
 from glance_xs_convert import raw_disk
 from glance_xs_convert import survey
@@ -76,17 +78,42 @@ class ConversionResult:
     :ivar virtual_size: of the raw disk, in bytes: the leaf's current_size
     :ivar layers: the chain, from the leaf to the base
     :ivar bytes_written: to the raw disk; the rest of it is holes
+    :ivar source_size: bytes of the archive
+    :ivar source_sha256: of the archive, in hexadecimal digits; empty if it
+                         was not asked for
     """
 
     virtual_size: int
     layers: list[chain_.Layer]
     bytes_written: int
+    source_size: int
+    source_sha256: str
+
+
+@dataclasses.dataclass(frozen=True)
+class CheckResult:
+    """What would come out, and what it would take.
+
+    :ivar virtual_size: of the raw disk, in bytes: the leaf's current_size
+    :ivar layers: the chain, from the leaf to the base
+    :ivar source_size: bytes of the archive
+    :ivar allocated: bytes that the raw disk would occupy
+    :ivar most_allocated: and what it would occupy at most, meanwhile
+    :ivar disk_map: which layer each sector comes from
+    """
+
+    virtual_size: int
+    layers: list[chain_.Layer]
+    source_size: int
+    allocated: int
+    most_allocated: int
+    disk_map: footprint.DiskMap
 
 
 def convert(source: Source, target: str | os.PathLike[str], *,
             limits: limits_.Limits | None = None,
-            progress: Progress | None = None,
-            overwrite: bool = False) -> ConversionResult:
+            progress: Progress | None = None, overwrite: bool = False,
+            bare: bool = False, digest: bool = False) -> ConversionResult:
     """Convert a XenServer archive to a raw disk.
 
     The disk is written sparsely, under a temporary name beside the target,
@@ -98,14 +125,42 @@ def convert(source: Source, target: str | os.PathLike[str], *,
     :param target: the path of the raw disk
     :param progress: kept up to date
     :param overwrite: whether the target may exist
+    :param bare: whether the source is no archive but one VHD, which must be
+                 seekable
+    :param digest: whether the source's SHA-256 is wanted
     :raises XsConvertError: the archive is refused, or a file can not be
                             read or written; nothing is left behind
     """
     limits = limits or limits_.Limits()
     progress = progress or Progress()
-    with (_opened(source, progress) as file,
+    opener = archive.open_bare_vhd if bare else archive.open_archive
+    with (_opened(source, progress, digest) as file,
           _new_file(os.fspath(target), overwrite) as descriptor):
-        return _convert(file, descriptor, limits, progress)
+        raw = raw_disk.SparseFile(descriptor)
+        layers = _convert(io.BufferedReader(file, _SOURCE_BUFFER), raw,
+                          limits, progress, opener)
+        return ConversionResult(layers[0].current_size, layers,
+                                raw.bytes_written, progress.source_read,
+                                file.digest())
+
+
+def check(source: Source, *, limits: limits_.Limits | None = None,
+          progress: Progress | None = None) -> CheckResult:
+    """Do all that ``convert`` does, but write nothing.
+
+    :param source: see ``convert``
+    :param progress: kept up to date
+    :raises XsConvertError: see ``convert``
+    """
+    progress = progress or Progress()
+    with _opened(source, progress) as file:
+        raw = footprint.Footprint()
+        layers = _convert(io.BufferedReader(file, _SOURCE_BUFFER), raw,
+                          limits or limits_.Limits(), progress,
+                          archive.open_archive)
+    size = layers[0].current_size
+    return CheckResult(size, layers, progress.source_read, raw.allocated,
+                       raw.most_allocated, raw.disk_map(size))
 
 
 def inspect(source: Source, *, limits: limits_.Limits | None = None,
@@ -116,15 +171,18 @@ def inspect(source: Source, *, limits: limits_.Limits | None = None,
     :raises XsConvertError: see ``convert``
     """
     with _opened(source, progress or Progress()) as file:
-        return survey.survey(file, limits or limits_.Limits())
+        return survey.survey(io.BufferedReader(file, _SOURCE_BUFFER),
+                             limits or limits_.Limits())
 
 
-def _convert(source: io.BufferedReader, descriptor: int,
-             limits: limits_.Limits, progress: Progress) -> ConversionResult:
+def _convert(source: io.BufferedReader, raw: raw_disk.File,
+             limits: limits_.Limits, progress: Progress,
+             opener: archive.Opener) -> list[chain_.Layer]:
     """In one pass if the archive is in order, or else with a survey."""
     start = source.tell() if source.seekable() else None
     try:
-        return _Pass(descriptor, limits, progress).run(source, None)
+        with opener(source, limits) as opened:
+            return _Pass(raw, limits, progress).run(opened, None)
     except vhd_stream.NotInOrder:
         if start is None:
             raise survey.not_seekable() from None
@@ -132,49 +190,49 @@ def _convert(source: io.BufferedReader, descriptor: int,
         if start is None:
             raise
     source.seek(start)
-    surveyed = survey.survey(source, limits)
+    surveyed = survey.survey(source, limits, opener)
     surveyed.layers(limits)
     source.seek(start)
-    os.truncate(descriptor, 0)
-    return _Pass(descriptor, limits, progress).run(source, surveyed)
+    raw.restart()
+    with opener(source, limits) as opened:
+        return _Pass(raw, limits, progress).run(opened, surveyed)
 
 
 class _Pass:
     """One pass over the archive."""
 
-    def __init__(self, descriptor: int, limits: limits_.Limits,
+    def __init__(self, raw: raw_disk.File, limits: limits_.Limits,
                  progress: Progress) -> None:
         self._limits = limits
         self._progress = progress
         self._chain = chain_.Chain(limits)
-        self._file = raw_disk.SparseFile(descriptor)
-        self._disk = raw_disk.RawDisk(self._file)
+        self._file = raw
+        self._disk = raw_disk.RawDisk(raw)
 
-    def run(self, source: io.BufferedReader, surveyed: survey.Survey | None,
-            ) -> ConversionResult:
+    def run(self, opened: archive.Members, surveyed: survey.Survey | None,
+            ) -> list[chain_.Layer]:
         """Read the archive to its end and write the disk.
 
         :param surveyed: what is known from earlier passes
+        :returns: the chain, from the leaf to the base
         :raises NotInOrder: more has to be known
         """
         self._progress.layers = 0
-        with archive.open_archive(source, self._limits) as opened:
-            for member in opened.members():
-                if surveyed is None:
-                    place, structures = self._place(member), None
-                elif member.index in surveyed.vhds:
-                    vhd = surveyed.vhds[member.index]
-                    place, structures = vhd.place, vhd.structures
-                else:
-                    place, structures = None, None
-                if place is None:
-                    opened.ignore(member)
-                else:
-                    self._add_layer(member, place, structures)
+        for member in opened.members():
+            if surveyed is None:
+                place, structures = self._place(member), None
+            elif member.index in surveyed.vhds:
+                vhd = surveyed.vhds[member.index]
+                place, structures = vhd.place, vhd.structures
+            else:
+                place, structures = None, None
+            if place is None:
+                opened.ignore(member)
+            else:
+                self._add_layer(member, place, structures)
         layers = self._chain.layers()
         self._file.set_size(layers[0].current_size)
-        return ConversionResult(layers[0].current_size, layers,
-                                self._file.bytes_written)
+        return layers
 
     def _place(self, member: archive.Member) -> chain_.Place | None:
         """A member's place, as far as can be told when it comes."""
@@ -200,6 +258,7 @@ class _Pass:
             self._chain.set_base(place.rank)
         self._disk.begin_layer(place.rank, vhd.current_size,
                                vhd.is_differencing)
+        self._disk.check_room(vhd.allocated_size, vhd.blocks())
         for extent in vhd.extents():
             self._disk.write(extent, vhd.data)
             self._progress.bytes_written = self._file.bytes_written
@@ -211,11 +270,16 @@ class _Pass:
 
 
 class _CountingFile(io.RawIOBase):
-    """A file that reports how much has been read of it."""
+    """A file that reports how much has been read of it.
 
-    def __init__(self, file: BinaryIO, progress: Progress) -> None:
+    :param digest: whether to compute the SHA-256 of what is read
+    """
+
+    def __init__(self, file: BinaryIO, progress: Progress, digest: bool,
+                 ) -> None:
         self._file = file
         self._progress = progress
+        self._hash = hashlib.sha256() if digest else None
         self._readinto: Callable[[memoryview], int | None] = getattr(
             file, 'readinto', self._read_and_copy)
 
@@ -230,6 +294,8 @@ class _CountingFile(io.RawIOBase):
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         self._progress.source_read = 0
+        if self._hash is not None:
+            self._hash = hashlib.sha256()
         return self._file.seek(offset, whence)
 
     def readinto(self, buffer: 'WriteableBuffer') -> int:
@@ -242,7 +308,13 @@ class _CountingFile(io.RawIOBase):
                 break
             size += count
         self._progress.source_read += size
+        if self._hash is not None:
+            self._hash.update(view[:size])
         return size
+
+    def digest(self) -> str:
+        """The SHA-256 in hexadecimal digits; empty if it is not computed."""
+        return '' if self._hash is None else self._hash.hexdigest()
 
     def _read_and_copy(self, view: memoryview) -> int:
         data = self._file.read(len(view))
@@ -251,8 +323,8 @@ class _CountingFile(io.RawIOBase):
 
 
 @contextlib.contextmanager
-def _opened(source: Source, progress: Progress,
-            ) -> Iterator[io.BufferedReader]:
+def _opened(source: Source, progress: Progress, digest: bool = False,
+            ) -> Iterator['_CountingFile']:
     """Open the source if it is a path, and count what is read of it."""
     with contextlib.ExitStack() as stack:
         if isinstance(source, (str, os.PathLike)):
@@ -266,8 +338,7 @@ def _opened(source: Source, progress: Progress,
                     f'{error.strerror}') from error
         else:
             file = source
-        yield io.BufferedReader(_CountingFile(file, progress),
-                                _SOURCE_BUFFER)
+        yield _CountingFile(file, progress, digest)
 
 
 @contextlib.contextmanager

@@ -182,8 +182,9 @@ class Rewound:
 class ReadAhead:
     """Chunks that a helper thread reads before they are asked for.
 
-    To be used as a context manager; leaving it ends the thread. What
-    ``read`` raises is raised where the chunk would have come.
+    To be used as a context manager; leaving it ends the thread. It is not
+    waited for when the process is to end, for it can be stuck in ``read``.
+    What ``read`` raises is raised where the chunk would have come.
 
     :param read: called with a size; returns at most so many bytes, and none
                  at the end
@@ -203,8 +204,11 @@ class ReadAhead:
         self._thread.start()
         return self._chunks()
 
-    def __exit__(self, *exc_info: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None,
+                 *exc_info: object) -> None:
         self._stopped = True
+        if kind is not None and not issubclass(kind, Exception):
+            return
         while self._thread.is_alive():
             try:
                 self._queue.get(timeout=0.01)

@@ -21,7 +21,51 @@ GROUP = 'xs_convert'
 _GIB = 1024 ** 3
 _DEFAULTS = limits.Limits()
 
-OPTS = [
+OPTS: list[cfg.Opt] = [
+    cfg.BoolOpt(
+        'convert_bare_vhd',
+        default=False,
+        help="""
+Whether to convert images with disk_format vhd and container_format bare, too.
+
+Such an image is one VHD without an archive around it, as other hypervisors
+make them. Dynamic and fixed disks are converted, a differencing disk is
+refused: its parent is missing.
+"""),
+    cfg.ListOpt(
+        'remove_properties',
+        default=[],
+        bounds=False,
+        help="""
+Names of image properties that are taken off a converted image.
+
+An asterisk stands for any text. A dash in a property's name is as good as an
+underscore, since some tools uploaded one for the other. Properties that keep
+an image from hosts with another hypervisor than Xen are of no use any more.
+
+Possible values:
+
+* a comma-separated list, for example
+  ``hypervisor_type,vm_mode,auto_disk_config,xenapi_*``
+"""),
+    cfg.BoolOpt(
+        'record_provenance',
+        default=True,
+        help="""
+Whether a converted image gets properties that say what it was made of.
+
+They are ``xs_convert_source_format``, ``xs_convert_layers``,
+``xs_convert_archive_size`` and ``xs_convert_archive_sha256``.
+"""),
+    cfg.IntOpt(
+        'max_concurrent',
+        default=2,
+        min=0,
+        help="""
+How many conversions run at once on a host; 0 for any number.
+
+Others wait for their turn, and say so in their task's message.
+"""),
     cfg.IntOpt(
         'max_virtual_size',
         default=_DEFAULTS.max_virtual_size // _GIB,
@@ -71,9 +115,27 @@ file system hangs for example, is stopped and the import fails.
 ]
 
 
-def list_opts() -> list[tuple[str, list[cfg.IntOpt]]]:
+def list_opts() -> list[tuple[str, list[cfg.Opt]]]:
     """All options, for oslo-config-generator."""
     return [(GROUP, OPTS)]
+
+
+def list_sample_opts() -> list[tuple[str, list[cfg.Opt]]]:
+    """The line of Glance's own that switches the plugin on.
+
+    For the sample ``glance-image-import.conf``; Glance registers the option.
+    """
+    return [('image_import_opts', [cfg.ListOpt(
+        'image_import_plugins',
+        default=[],
+        bounds=True,
+        sample_default='[xs_convert]',
+        help="""
+The image-import plugins that Glance runs, in this order.
+
+The brackets are part of the value. ``xs_convert`` comes before
+``image_conversion``, and may come before or after ``image_decompression``.
+""")])]
 
 
 def limits_of(group: cfg.ConfigOpts.GroupAttr) -> limits.Limits:

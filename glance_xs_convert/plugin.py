@@ -17,8 +17,11 @@ Source for what a plugin gets and has to leave behind: Glance,
 """
 
 import contextlib
+import fnmatch
 import glob
+import math
 import os
+import time
 from typing import Any
 
 from glance.common import exception as glance_exception
@@ -34,6 +37,7 @@ from glance_xs_convert import child
 from glance_xs_convert import convert
 from glance_xs_convert import exceptions
 from glance_xs_convert import opts
+from glance_xs_convert import turns
 
 LOG = logging.getLogger(__name__)
 
@@ -43,7 +47,13 @@ CONF.register_opts(opts.OPTS, group=opts.GROUP)
 _FILE_SCHEME = 'file://'
 _SUFFIX = '.raw'
 _MIB = 1024 ** 2
+#: How often the task's message is changed, in seconds.
+_REPORT_INTERVAL = 2.0
 _SIGNATURE_PREFIX = 'img_signature'
+#: Properties with this prefix are Glance's own.
+_RESERVED_PREFIX = 'os_glance_'
+#: Properties with this prefix say what an image was made of.
+PROVENANCE_PREFIX = 'xs_convert_'
 
 #: Import methods whose own task sets the image back and cleans staging when
 #: a later task fails; for any other one that is left to the plugin.
@@ -66,10 +76,12 @@ class ConvertXenServerImage(task.Task):
         self.task_repo = task_repo
         self.image_repo = image_repo
         self.action_wrapper = action_wrapper
-        self.stores = stores
-        self.import_method = import_method
+        self.stores = [store for store in stores if store]
+        self.cleans_up = import_method not in _METHODS_THAT_CLEAN_UP
         self.staged = ''
+        self.told_at = -math.inf
         self.old_attributes: dict[str, Any] = {}
+        self.old_properties: dict[str, str] = {}
         super().__init__(name=f'{task_type}-XSConvert-{task_id}')
 
     @property
@@ -85,13 +97,13 @@ class ConvertXenServerImage(task.Task):
         """
         self.staged = file_path.removeprefix(_FILE_SCHEME)
         image = self.image_repo.get(self.image_id)
-        if (image.disk_format, image.container_format) != ('vhd', 'ovf'):
+        if not _is_ours(image):
             return file_path
         self._remove_leftovers()
         raw = f'{self.staged}.{self.task_id}{_SUFFIX}'
         try:
             _check_signature(image)
-            outcome = self._convert(raw)
+            outcome = self._convert_in_turn(raw, image.container_format)
         except exceptions.XsConvertError as error:
             LOG.error('Image %(image)s is not converted: %(error)s',
                       {'image': self.image_id, 'error': error})
@@ -109,48 +121,66 @@ class ConvertXenServerImage(task.Task):
         self._remove_leftovers()
         try:
             with self.action_wrapper as action:
-                action.set_image_attribute(**self.old_attributes)
-                if self.import_method not in _METHODS_THAT_CLEAN_UP:
+                self._restore(action)
+                if self.cleans_up:
                     self._set_back(action, isinstance(result,
                                                       failure.Failure))
         except glance_exception.TaskAbortedError:
             LOG.warning('Image %s is imported by another task now',
                         self.image_id)
-            return
         except glance_exception.NotFound:
             LOG.warning('Image %s was deleted while it was imported',
                         self.image_id)
-            self._remove(self.staged)
-            return
-        if self.import_method not in _METHODS_THAT_CLEAN_UP:
-            self._remove(self.staged)
+            _remove(self.staged)
+        else:
+            if self.cleans_up:
+                _remove(self.staged)
 
-    def _convert(self, raw: str) -> child.Outcome:
+    def _convert_in_turn(self, raw: str, container_format: str,
+                         ) -> child.Outcome:
+        """Convert as soon as not too many others do.
+
+        :param raw: the path of the raw disk
+        """
         group = CONF[opts.GROUP]
         request = child.Request(
-            self.staged, raw, opts.limits_of(group),
-            max_memory=group.max_memory * _MIB,
-            max_cpu_time=group.max_cpu_time)
-        return child.run(
-            request, child.interpreter(CONF.wsgi.python_interpreter),
-            self._report, group.progress_timeout)
+            self.staged, raw, container_format == 'bare',
+            opts.limits_of(group), group.max_memory * _MIB,
+            group.max_cpu_time)
+        label = f'The conversion of image {self.image_id}'
+        with turns.turn(group.max_concurrent, label, self._report_waiting):
+            return child.run(
+                request, child.interpreter(CONF.wsgi.python_interpreter),
+                self._report, group.progress_timeout)
+
+    def _report_waiting(self, ahead: int) -> None:
+        self._report_soon(
+            f'Waiting to be converted: {ahead} other XenServer '
+            f'image{"s come" if ahead > 1 else " comes"} first')
 
     def _report(self, progress: convert.Progress) -> None:
-        """Tell how far the conversion is, unless it is not wanted any more.
+        if progress.fraction is None or progress.layer is None:
+            self._report_soon('Converting the XenServer image')
+        else:
+            self._report_soon(
+                'Converting the XenServer image: '
+                f'{progress.fraction:.0%}, layer {progress.layers} '
+                f'({progress.layer})')
 
-        :raises TaskAbortedError: another task imports the image now
+    def _report_soon(self, text: str) -> None:
+        """Tell it, unless something was told a moment ago."""
+        if time.monotonic() - self.told_at > _REPORT_INTERVAL:
+            glance_utils.retry_on_db_lock(lambda: self._tell(text))
+            self.told_at = time.monotonic()
+
+    def _tell(self, text: str) -> None:
+        """Put a text into the message of the image's task.
+
+        :raises TaskAbortedError: the import is not wanted any more, or
+                                  another task imports the image now
         :raises NotFound: the image or its task is gone
         """
         self.action_wrapper.assert_task_lock()
-        if progress.fraction is None or progress.layer is None:
-            text = 'Converting the XenServer image'
-        else:
-            text = (f'Converting the XenServer image: '
-                    f'{progress.fraction:.0%}, layer {progress.layers} '
-                    f'({progress.layer})')
-        self._set_message(text)
-
-    def _set_message(self, text: str) -> None:
         import_task = script_utils.get_task(self.task_repo, self.task_id)
         if import_task is None:
             raise glance_exception.TaskNotFound(self.task_id)
@@ -158,8 +188,7 @@ class ConvertXenServerImage(task.Task):
             raise glance_exception.TaskAbortedError()
         if import_task.message != text:
             import_task.message = text
-            glance_utils.retry_on_db_lock(
-                lambda: self.task_repo.save(import_task))
+            self.task_repo.save(import_task)
 
     def _replace(self, raw: str, outcome: child.Outcome) -> None:
         """Put the raw disk in the archive's place."""
@@ -170,32 +199,81 @@ class ConvertXenServerImage(task.Task):
                 'size': action.image_size,
                 'virtual_size': None,
             }
+            self.old_properties = action.image_extra_properties
             action.set_image_attribute(
                 disk_format='raw', container_format='bare',
                 size=outcome.virtual_size,
                 virtual_size=outcome.virtual_size)
+            for name in self.old_properties:
+                if _is_unwanted(name):
+                    action.pop_extra_property(name)
+            if CONF[opts.GROUP].record_provenance:
+                action.set_image_extra_properties(
+                    self._provenance(outcome))
             os.replace(raw, self.staged)
-        self._set_message(
+        self.told_at = -math.inf
+        self._report_soon(
             f'Converted the XenServer image: {outcome.layers} '
             f'layer{"s" if outcome.layers > 1 else ""}, '
             f'{outcome.virtual_size} bytes')
+
+    def _provenance(self, outcome: child.Outcome) -> dict[str, str]:
+        """The properties that say what the image was made of."""
+        return {
+            f'{PROVENANCE_PREFIX}source_format':
+                '{disk_format}/{container_format}'.format(
+                    **self.old_attributes),
+            f'{PROVENANCE_PREFIX}layers': str(outcome.layers),
+            f'{PROVENANCE_PREFIX}archive_size': str(outcome.source_size),
+            f'{PROVENANCE_PREFIX}archive_sha256': outcome.source_sha256,
+        }
+
+    def _restore(self, action: Any) -> None:
+        """Undo what was done to the image's record."""
+        action.set_image_attribute(**self.old_attributes)
+        if self.old_attributes:
+            for name in action.image_extra_properties:
+                if name.startswith(PROVENANCE_PREFIX):
+                    action.pop_extra_property(name)
+        action.set_image_extra_properties(
+            {name: value for name, value in self.old_properties.items()
+             if not name.startswith(_RESERVED_PREFIX)})
 
     def _set_back(self, action: Any, failed_here: bool) -> None:
         """What the task of other import methods does when one fails."""
         if action.image_status == 'importing':
             action.set_image_attribute(status='queued')
         if failed_here:
-            stores = [store for store in self.stores if store]
-            action.remove_importing_stores(stores)
-            action.add_failed_stores(stores)
+            action.remove_importing_stores(self.stores)
+            action.add_failed_stores(self.stores)
 
     def _remove_leftovers(self) -> None:
         """Remove what this or an earlier task has left of a raw disk."""
         if self.staged:
             for path in glob.glob(f'{glob.escape(self.staged)}.*{_SUFFIX}*'):
-                self._remove(path)
+                _remove(path)
 
-    def _remove(self, path: str) -> None:
+
+def _is_ours(image: Any) -> bool:
+    """Whether the image is declared to be what the plugin converts."""
+    if image.disk_format != 'vhd':
+        return False
+    containers = ['ovf']
+    if CONF[opts.GROUP].convert_bare_vhd:
+        containers.append('bare')
+    return image.container_format in containers
+
+
+def _is_unwanted(name: str) -> bool:
+    """Whether a property is to be taken off converted images."""
+    patterns: list[str] = CONF[opts.GROUP].remove_properties
+    return not name.startswith(_RESERVED_PREFIX) and any(
+        fnmatch.fnmatchcase(name.replace('-', '_'), pattern.replace('-', '_'))
+        for pattern in patterns)
+
+
+def _remove(path: str) -> None:
+    if path:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(path)
 

@@ -18,6 +18,7 @@ yet, and what it writes replaces what older ones have written.
 """
 
 from collections.abc import Callable
+from collections.abc import Iterable
 from collections.abc import Iterator
 import contextlib
 import ctypes
@@ -25,6 +26,8 @@ import dataclasses
 import errno
 import os
 import re
+import sys
+from typing import Protocol
 
 from glance_xs_convert import exceptions
 from glance_xs_convert import forward
@@ -34,14 +37,16 @@ from glance_xs_convert import vhd_stream
 _SECTOR = vhd_layout.SECTOR_SIZE
 #: Decided sectors are kept in regions as large as the largest block, so
 #: that layers with blocks of different sizes can meet.
-_REGION_SIZE = vhd_layout.MAX_BLOCK_SIZE
-_REGION_SECTORS = _REGION_SIZE // _SECTOR
+REGION_SIZE = vhd_layout.MAX_BLOCK_SIZE
+_REGION_SECTORS = REGION_SIZE // _SECTOR
 _WHOLE_REGION = (1 << _REGION_SECTORS) - 1
 
 #: Zeros that fill such a piece of the disk are left out of the file.
-_PAGE_SIZE = 4096
-_ZERO_PAGE = bytes(_PAGE_SIZE)
+PAGE_SIZE = 4096
+_ZERO_PAGE = bytes(PAGE_SIZE)
 _ZEROS = bytes(1024 ** 2)
+#: The unit of ``st_blocks``, whatever the file system's block size.
+_STAT_BLOCK = 512
 
 #: Modes of fallocate(2), from linux/falloc.h.
 _KEEP_SIZE = 1
@@ -75,6 +80,21 @@ class SectorMap:
         if region >= len(self._whole):
             self._whole.extend(bytes(region + 1 - len(self._whole)))
         self._whole[region] = 1
+
+    def remove(self, region: int, sectors: int) -> None:
+        left = self[region] & ~sectors
+        if region < len(self._whole):
+            self._whole[region] = 0
+        self._partly.pop(region, None)
+        if left:
+            self.add(region, left)
+
+    def regions(self) -> Iterator[tuple[int, int]]:
+        """The regions with sectors in the set, and these, in any order."""
+        yield from self._partly.items()
+        for region, whole in enumerate(self._whole):
+            if whole:
+                yield region, _WHOLE_REGION
 
     def update(self, other: 'SectorMap') -> None:
         for region, sectors in other._partly.items():
@@ -113,10 +133,43 @@ class _Span:
                      decided, older.has_base)
 
 
+class File(Protocol):
+    """What a raw disk is written to, or pretends to be.
+
+    :ivar end: where the last byte that was written ends
+    :ivar bytes_written: without the zeros that are left out
+    """
+
+    end: int
+    bytes_written: int
+
+    def restart(self) -> None:
+        """Forget all that was written."""
+
+    def begin_layer(self, rank: int, overwrites: bool) -> None:
+        """What is written from now on belongs to one layer.
+
+        :param rank: its place in the chain, 0 for the leaf
+        :param overwrites: there may be data where is written
+        """
+
+    def write(self, offset: int, size: int, data: forward.Reader) -> None:
+        """Write the next ``size`` bytes of ``data``."""
+
+    def clear(self, offset: int, size: int) -> None:
+        """Make a stretch zeros, and take no room for it."""
+
+    def set_size(self, size: int) -> None:
+        """Give the file its final size, in bytes."""
+
+    def room(self) -> int:
+        """How many bytes more can be written."""
+
+
 class RawDisk:
     """A raw disk that is put together from layers, in any order."""
 
-    def __init__(self, file: 'SparseFile') -> None:
+    def __init__(self, file: File) -> None:
         self._file = file
         #: The layers that are complete, and the one that is being written.
         self._spans: list[_Span] = []
@@ -138,7 +191,7 @@ class RawDisk:
         older = [span for span in self._spans if span.first > rank]
         self._newer = [span.decided for span in newer]
         self._size = min([size, *(span.size for span in newer)])
-        self._file.overwrites = bool(older)
+        self._file.begin_layer(rank, bool(older))
         if older:
             self._clear_from(size)
         decided = next((span.decided for span in newer
@@ -147,6 +200,36 @@ class RawDisk:
         is_lowest = self._layer.has_base or any(
             span.first == rank + 1 and span.has_base for span in older)
         self._decides = None if is_lowest else decided
+
+    def check_room(self, total: int, blocks: Iterable[tuple[int, int]],
+                   ) -> None:
+        """Whether the file system has room for what shows of some blocks.
+
+        :param total: the size of the blocks together, in bytes
+        :param blocks: (offset, size) of each, in bytes
+        :raises OutOfSpace: it has not
+        """
+        room = self._file.room()
+        if total <= room:
+            return
+        needed = sum(self._undecided(offset, size) for offset, size in blocks)
+        if needed > room:
+            raise exceptions.OutOfSpace(
+                f'there is no space for the raw disk: a layer needs {needed} '
+                f'bytes, and {room} are left')
+
+    def _undecided(self, offset: int, size: int) -> int:
+        """How many bytes of a block no newer layer has decided."""
+        sectors = size // _SECTOR
+        visible = (1 << sectors) - 1 if offset < self._size else 0
+        return self._visible(offset, sectors, visible).bit_count() * _SECTOR
+
+    def _visible(self, offset: int, sectors: int, written: int) -> int:
+        """Which sectors of a block no newer layer has decided."""
+        region, shift = _in_region(offset, sectors)
+        for decided in self._newer:
+            written &= ~(decided[region] >> shift)
+        return written
 
     def end_layer(self) -> None:
         """The layer that was begun is complete."""
@@ -168,12 +251,9 @@ class RawDisk:
         :param data: read on by exactly the extent's size
         """
         sectors = -(-extent.size // _SECTOR)
-        region, start = divmod(extent.offset, _REGION_SIZE)
-        shift = _REGION_SECTORS - start // _SECTOR - sectors
-        visible = extent.written
-        for decided in self._newer:
-            visible &= ~(decided[region] >> shift)
+        visible = self._visible(extent.offset, sectors, extent.written)
         if self._decides is not None and extent.written:
+            region, shift = _in_region(extent.offset, sectors)
             self._decides.add(region, extent.written << shift)
         size = max(0, min(extent.size, self._size - extent.offset))
         done = 0
@@ -193,11 +273,11 @@ class RawDisk:
         if not self._newer:
             self._file.clear(offset, end - offset)
             return
-        for region in range(offset // _REGION_SIZE, -(-end // _REGION_SIZE)):
+        for region in range(offset // REGION_SIZE, -(-end // REGION_SIZE)):
             undecided = _WHOLE_REGION
             for decided in self._newer:
                 undecided &= ~decided[region]
-            region_start = region * _REGION_SIZE
+            region_start = region * REGION_SIZE
             for first, last in _runs(undecided, _REGION_SECTORS):
                 start = max(offset, region_start + first * _SECTOR)
                 stop = region_start + last * _SECTOR
@@ -208,18 +288,24 @@ class SparseFile:
     """A new file in which zeros take no room.
 
     :param descriptor: of an empty regular file, open for writing
-    :ivar overwrites: there may be data where is written next, so zeros must
-                      be written, too
     :ivar end: where the last byte that was written ends
     :ivar bytes_written: as handed to the operating system
     """
 
     def __init__(self, descriptor: int) -> None:
-        self.overwrites = False
         self.end = 0
         self.bytes_written = 0
+        self._overwrites = False
         self._descriptor = descriptor
         self._punch_hole = _hole_puncher()
+
+    def restart(self) -> None:
+        self.set_size(0)
+        self.end = 0
+        self.bytes_written = 0
+
+    def begin_layer(self, rank: int, overwrites: bool) -> None:
+        self._overwrites = overwrites
 
     def write(self, offset: int, size: int, data: forward.Reader) -> None:
         """Write the next ``size`` bytes of ``data``.
@@ -229,16 +315,15 @@ class SparseFile:
         """
         for buffer, start, end in data.pieces(size):
             view = memoryview(buffer)
-            for is_data, first, last in _split_zeros(
+            for is_data, first, last in split_zeros(
                     buffer, start, end, offset - start):
                 if is_data:
                     self._write(view[first:last], offset - start + first)
-                elif self.overwrites:
+                elif self._overwrites:
                     self.clear(offset - start + first, last - first)
             offset += end - start
 
     def clear(self, offset: int, size: int) -> None:
-        """Make a stretch zeros, and take no room for it."""
         end = min(offset + size, self.end)
         with writable():
             while offset < end:
@@ -252,9 +337,17 @@ class SparseFile:
                 offset += length
 
     def set_size(self, size: int) -> None:
-        """Give the file its final size, in bytes."""
         with writable():
             os.ftruncate(self._descriptor, size)
+
+    def room(self) -> int:
+        with writable():
+            found = os.fstatvfs(self._descriptor)
+            own = os.fstat(self._descriptor).st_blocks * _STAT_BLOCK
+        if not found.f_blocks:
+            return sys.maxsize
+        free = found.f_bavail if os.geteuid() else found.f_bfree
+        return free * found.f_frsize + (own if self._overwrites else 0)
 
     def _next_data(self, offset: int) -> int:
         try:
@@ -274,6 +367,12 @@ class SparseFile:
                 offset += written
 
 
+def _in_region(offset: int, sectors: int) -> tuple[int, int]:
+    """Where a block lies: the region, and the sectors behind it in that."""
+    region, start = divmod(offset, REGION_SIZE)
+    return region, _REGION_SECTORS - start // _SECTOR - sectors
+
+
 def _runs(sectors: int, count: int) -> Iterator[tuple[int, int]]:
     """The runs of set bits among ``count``, as (first, one past the last)."""
     if not sectors:
@@ -285,8 +384,8 @@ def _runs(sectors: int, count: int) -> Iterator[tuple[int, int]]:
         yield run.span()
 
 
-def _split_zeros(buffer: bytes, start: int, end: int, shift: int,
-                 ) -> Iterator[tuple[bool, int, int]]:
+def split_zeros(buffer: bytes, start: int, end: int, shift: int,
+                ) -> Iterator[tuple[bool, int, int]]:
     """Tell data from pages of zeros.
 
     :param shift: what has to be added to an index for its place on the disk
@@ -299,7 +398,7 @@ def _split_zeros(buffer: bytes, start: int, end: int, shift: int,
     was_data, since = True, start
     page = start
     while page < end:
-        following = min(page + _PAGE_SIZE - (page + shift) % _PAGE_SIZE, end)
+        following = min(page + PAGE_SIZE - (page + shift) % PAGE_SIZE, end)
         is_data = not buffer.startswith(
             _ZERO_PAGE[:following - page], page, following)
         if is_data != was_data:

@@ -82,22 +82,26 @@ class Survey:
         return chain.layers()
 
 
-def survey(source: io.BufferedReader, limits: limits_.Limits) -> Survey:
+def survey(source: io.BufferedReader, limits: limits_.Limits,
+           opener: archive.Opener = archive.open_archive) -> Survey:
     """Read an archive as often as it takes to know all its structures.
 
     :param source: seekable if more than one pass is needed
+    :param opener: what opens it
     :raises XsConvertError: the archive or a VHD in it is damaged
     :raises UnreadableSource: it has to be read again, and cannot be
     """
     start = source.tell() if source.seekable() else None
-    found, ignored = _first_pass(source, limits)
+    with opener(source, limits) as opened:
+        found, ignored = _first_pass(opened, limits)
     for _ in range(_MAX_PASSES - 1):
         if not _unfinished(found):
             break
         if start is None:
             raise not_seekable()
         source.seek(start)
-        _next_pass(source, limits, found)
+        with opener(source, limits) as opened:
+            _next_pass(opened, limits, found)
     for vhd in _unfinished(found):
         vhd.damage = exceptions.DamagedVhd(
             'its structures contradict each other', member=vhd.name)
@@ -124,16 +128,15 @@ def layer(name: str, size: int, structures: vhd_stream.Structures,
     return chain_.Layer(name, size, allocated, footer, header)
 
 
-def _first_pass(source: io.BufferedReader, limits: limits_.Limits,
+def _first_pass(opened: archive.Members, limits: limits_.Limits,
                 ) -> tuple[dict[int, Surveyed], list[str]]:
     found = {}
     names = {}
-    with archive.open_archive(source, limits) as opened:
-        for member in opened.members():
-            names[member.index] = member.name
-            vhd = _examine(member, opened, limits)
-            if vhd is not None:
-                found[member.index] = vhd
+    for member in opened.members():
+        names[member.index] = member.name
+        vhd = _examine(member, opened, limits)
+        if vhd is not None:
+            found[member.index] = vhd
     if any(vhd.place.naming is not chain_.Naming.SINGLE
            for vhd in found.values()):
         found = {index: vhd for index, vhd in found.items()
@@ -142,18 +145,17 @@ def _first_pass(source: io.BufferedReader, limits: limits_.Limits,
                    if index not in found]
 
 
-def _next_pass(source: io.BufferedReader, limits: limits_.Limits,
+def _next_pass(opened: archive.Members, limits: limits_.Limits,
                found: dict[int, Surveyed]) -> None:
-    with archive.open_archive(source, limits) as opened:
-        for member in opened.members():
-            vhd = found.get(member.index)
-            if vhd is None:
-                opened.ignore(member)
-            else:
-                _collect(vhd, member.data, limits)
+    for member in opened.members():
+        vhd = found.get(member.index)
+        if vhd is None:
+            opened.ignore(member)
+        else:
+            _collect(vhd, member.data, limits)
 
 
-def _examine(member: archive.Member, opened: archive.Archive,
+def _examine(member: archive.Member, opened: archive.Members,
              limits: limits_.Limits) -> Surveyed | None:
     """Read a member; None if it is no VHD that may be part of the chain."""
     place = chain_.place_of(member.path)

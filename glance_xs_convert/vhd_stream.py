@@ -35,6 +35,9 @@ from glance_xs_convert import vhd_layout
 
 #: Tables are decoded in pieces of this many bytes.
 _TABLE_PIECE = 16 * 1024
+#: As many as the largest disk has with blocks of 512 KiB, the smallest size
+#: that is in use.
+MAX_BLOCKS = 4 * 1024 ** 2
 _UNUSED_PIECE = b'\xff' * _TABLE_PIECE
 
 #: A place in the file and the block that lies there, in one integer that
@@ -147,6 +150,23 @@ class VhdStream:
             known.header = self._header(known.footer)
         if known.places is None:
             known.places = self._places(known.footer, known.header)
+
+    @property
+    def allocated_size(self) -> int:
+        """The size of all blocks in the file, in bytes; 0 if it is fixed."""
+        if self.known.header is None:
+            return 0
+        return len(self.known.places or ()) * self.known.header.block_size
+
+    def blocks(self) -> Iterator[tuple[int, int]]:
+        """The blocks in the file: (offset on the disk, size) in bytes.
+
+        None for a fixed disk, which does not say what is in it.
+        """
+        if self.known.header is not None:
+            size = self.known.header.block_size
+            for place in self.known.places or ():
+                yield _split(place)[1] * size, size
 
     def extents(self) -> Iterator[Extent]:
         """The disk's data, in the order of the file.
@@ -278,14 +298,17 @@ class VhdStream:
         """Decode the table and check where it says that the blocks are."""
         self._go_to(header.table_offset)
         places = array.array('Q')
-        most = self.size // (header.bitmap_size + header.block_size)
+        size_in_file = header.bitmap_size + header.block_size
+        most = min(self.size // size_in_file, MAX_BLOCKS)
         first = 0
         left = header.table_size
         while left:
             size = min(left, _TABLE_PIECE)
             piece = self.data.read(size)
             if not _UNUSED_PIECE.startswith(piece):
-                _append_places(places, piece, first)
+                found = _decode_places(piece, first)
+                places.extend(found)
+                self._check_inside(min(found), max(found), size_in_file)
             if len(places) > most:
                 raise self._damaged(
                     f'its table places over {most} blocks in the file of '
@@ -298,9 +321,26 @@ class VhdStream:
         self._check_batmap(places, header)
         return places
 
+    def _check_inside(self, first: int, last: int, size: int) -> None:
+        """Blocks lie in the file, behind the copy of the footer.
+
+        :param first: the place nearest to the start of the file
+        :param last: the one nearest to its end
+        :param size: of a block with its bitmap
+        """
+        offset, block = _split(last)
+        if offset + size > self.size:
+            raise self._damaged(
+                f'the block {block} is to lie at {offset}, outside the file '
+                f'of {self.size} bytes')
+        offset, block = _split(first)
+        if offset < vhd_layout.Footer.SIZE:
+            raise self._damaged(
+                f'the block {block} overlaps the copy of the footer')
+
     def _check_places(self, places: Places, footer: vhd_layout.Footer,
                       header: vhd_layout.DynamicHeader) -> None:
-        """Blocks and structures lie in the file, and not on each other."""
+        """Blocks and structures do not lie on each other."""
         size = header.bitmap_size + header.block_size
         end, before = 0, 0
         for place in places:
@@ -310,10 +350,6 @@ class VhdStream:
                     f'the blocks {before} and {block} overlap',
                     offset=offset)
             end, before = offset + size, block
-        if end > self.size:
-            raise self._damaged(
-                f'the block {before} is to lie at {end - size}, outside '
-                f'the file of {self.size} bytes')
         structures = sorted((
             (0, vhd_layout.Footer.SIZE, 'the copy of the footer'),
             (footer.data_offset,
@@ -405,15 +441,15 @@ class VhdStream:
         return exceptions.DamagedVhd(reason, member=self.name, offset=offset)
 
 
-def _append_places(places: Places, piece: bytes, first: int) -> None:
-    """Add the blocks of a piece of the table, which begins with a block."""
+def _decode_places(piece: bytes, first: int) -> list[int]:
+    """The places in a piece of the table, which begins with a block."""
     entries = array.array('I', piece)
     if sys.byteorder == 'little':
         entries.byteswap()
     unused = vhd_layout.BAT_UNUSED
-    places.extend([sector << _BLOCK_BITS | block
-                   for block, sector in enumerate(entries, first)
-                   if sector != unused])
+    return [sector << _BLOCK_BITS | block
+            for block, sector in enumerate(entries, first)
+            if sector != unused]
 
 
 def _ascending(places: Places) -> Places:

@@ -1,0 +1,118 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Taking turns: so many at once on a host, first come, first served.
+
+Everybody who comes draws a ticket, a file that stays locked until its turn is
+over or its process ends, however it ends. The oldest tickets have their turn.
+"""
+
+from collections.abc import Callable
+from collections.abc import Iterator
+import contextlib
+import fcntl
+import logging
+import os
+import stat
+import tempfile
+import time
+import uuid
+
+LOG = logging.getLogger(__name__)
+
+#: How often somebody who waits looks, in seconds.
+_INTERVAL = 0.5
+_SUFFIX = '.ticket'
+
+
+@contextlib.contextmanager
+def turn(most: int, label: str, waiting: Callable[[int], None],
+         directory: str | None = None) -> Iterator[None]:
+    """Wait for a turn, and have it.
+
+    :param most: how many may have their turn at once; 0 for any number
+    :param label: what the turn is for; logged if it is cut off
+    :param waiting: called again and again while waiting, with the number of
+                    those who came before; what it raises ends the wait
+    :param directory: where the tickets are; one for each user and host if
+                      it is None
+    :raises OSError: no ticket can be written
+    """
+    if not most:
+        yield
+        return
+    directory = directory or _default_directory()
+    descriptor, ticket = _draw(directory, label)
+    try:
+        while (ahead := _ahead(directory, ticket)) >= most:
+            waiting(ahead)
+            time.sleep(_INTERVAL)
+        yield
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(os.path.join(directory, ticket))
+        os.close(descriptor)
+
+
+def _default_directory() -> str:
+    directory = os.path.join(tempfile.gettempdir(),
+                             f'glance-xs-convert-{os.getuid()}')
+    with contextlib.suppress(FileExistsError):
+        os.mkdir(directory, 0o700)
+    found = os.lstat(directory)
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
+        raise PermissionError(f'{directory} belongs to somebody else')
+    return directory
+
+
+def _draw(directory: str, label: str) -> tuple[int, str]:
+    """A locked ticket, whose name sorts by the time that it was drawn."""
+    name = f'{time.time_ns():020d}-{uuid.uuid4()}{_SUFFIX}'
+    hidden = os.path.join(directory, f'.{name}')
+    descriptor = os.open(hidden, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        os.write(descriptor, label.encode())
+        os.rename(hidden, os.path.join(directory, name))
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor, name
+
+
+def _ahead(directory: str, ticket: str) -> int:
+    """How many that came before are still there."""
+    return sum(
+        _is_held(os.path.join(directory, name))
+        for name in sorted(os.listdir(directory))
+        if name.endswith(_SUFFIX) and not name.startswith('.')
+        and name < ticket)
+
+
+def _is_held(path: str) -> bool:
+    """Whether a ticket's process lives; if not, the ticket is removed."""
+    try:
+        descriptor = os.open(path, os.O_RDWR)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    else:
+        LOG.warning('%s was cut off: its process ended',
+                    os.read(descriptor, 4096).decode())
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
+        return False
+    finally:
+        os.close(descriptor)
