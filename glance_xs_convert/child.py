@@ -45,6 +45,11 @@ LOG = logging.getLogger(__name__)
 
 _MODULE = 'glance_xs_convert.child'
 
+#: The file descriptors are used bare: a thread that is in a buffered file at
+#: the end of the process makes Python abort.
+_STDIN = 0
+_STDOUT = 1
+
 #: How often the child reports, in seconds.
 REPORT_INTERVAL = 1.0
 #: How long it may take to clean up, once it was told to end.
@@ -224,7 +229,7 @@ def _unexpected_end(status: int, errors: BinaryIO,
 def main() -> int:
     """The child: read the request, convert, report."""
     signal.signal(signal.SIGTERM, _end)
-    request = json.loads(sys.stdin.buffer.readline())
+    request = json.loads(_read_request())
     limits = limits_.Limits(**request.pop('limits'))
     order = Request(limits=limits, **request)
     _restrict(order)
@@ -267,8 +272,18 @@ def _end(signal_number: int, frame: object) -> None:
     sys.exit(128 + signal_number)
 
 
+def _read_request() -> bytes:
+    line = b''
+    while not line.endswith(b'\n'):
+        data = os.read(_STDIN, 65536)
+        if not data:
+            sys.exit('no request came')
+        line += data
+    return line
+
+
 def _end_with_parent() -> None:
-    sys.stdin.buffer.read()
+    os.read(_STDIN, 1)
     os.kill(os.getpid(), signal.SIGTERM)
 
 
@@ -278,13 +293,10 @@ def _report(progress: convert.Progress) -> None:
         time.sleep(REPORT_INTERVAL)
 
 
-_output = threading.Lock()
-
-
 def _say(kind: str, message: dict[str, Any]) -> None:
-    with _output, contextlib.suppress(BrokenPipeError):
-        sys.stdout.write(json.dumps({kind: message}) + '\n')
-        sys.stdout.flush()
+    """Write a line, which is short enough to be written at once."""
+    with contextlib.suppress(BrokenPipeError):
+        os.write(_STDOUT, json.dumps({kind: message}).encode() + b'\n')
 
 
 def _say_error(error: exceptions.XsConvertError) -> int:

@@ -98,7 +98,7 @@ class CheckResult:
     :ivar layers: the chain, from the leaf to the base
     :ivar source_size: bytes of the archive
     :ivar allocated: bytes that the raw disk would occupy
-    :ivar most_allocated: and what it would occupy at most, meanwhile
+    :ivar room: bytes that have to be free for it, lest it is not begun
     :ivar disk_map: which layer each sector comes from
     """
 
@@ -106,7 +106,7 @@ class CheckResult:
     layers: list[chain_.Layer]
     source_size: int
     allocated: int
-    most_allocated: int
+    room: int
     disk_map: footprint.DiskMap
 
 
@@ -160,7 +160,7 @@ def check(source: Source, *, limits: limits_.Limits | None = None,
                           archive.open_archive)
     size = layers[0].current_size
     return CheckResult(size, layers, progress.source_read, raw.allocated,
-                       raw.most_allocated, raw.disk_map(size))
+                       raw.room, raw.disk_map(size))
 
 
 def inspect(source: Source, *, limits: limits_.Limits | None = None,
@@ -186,7 +186,8 @@ def _convert(source: io.BufferedReader, raw: raw_disk.File,
     except vhd_stream.NotInOrder:
         if start is None:
             raise survey.not_seekable() from None
-    except (exceptions.DamagedVhd, exceptions.NoVhd):
+    except (exceptions.DamagedVhd, exceptions.NoVhd,
+            exceptions.NotDifferencing):
         if start is None:
             raise
     source.seek(start)
@@ -258,7 +259,7 @@ class _Pass:
             self._chain.set_base(place.rank)
         self._disk.begin_layer(place.rank, vhd.current_size,
                                vhd.is_differencing)
-        self._disk.check_room(vhd.allocated_size, vhd.blocks())
+        self._disk.check_room(vhd.blocks())
         for extent in vhd.extents():
             self._disk.write(extent, vhd.data)
             self._progress.bytes_written = self._file.bytes_written

@@ -14,7 +14,6 @@
 
 from collections.abc import Iterator
 import dataclasses
-import sys
 
 from glance_xs_convert import forward
 from glance_xs_convert import raw_disk
@@ -90,7 +89,7 @@ class Footprint:
     :ivar allocated: what the file would occupy now, in bytes, on a file
                      system with blocks of 4 KiB; at most one more than it
                      really would
-    :ivar most_allocated: what it would have occupied at most
+    :ivar room: what must have been free before it was begun, in bytes
     """
 
     def __init__(self) -> None:
@@ -100,7 +99,7 @@ class Footprint:
         self.end = 0
         self.bytes_written = 0
         self.allocated = 0
-        self.most_allocated = 0
+        self.room = 0
         self._overwrites = False
         self._rank = 0
         self._pages = raw_disk.SectorMap()
@@ -142,9 +141,11 @@ class Footprint:
     def set_size(self, size: int) -> None:
         """All that is written lies within the size."""
 
-    def room(self) -> int:
-        """Nothing is written, so there is always room."""
-        return sys.maxsize
+    def check_room(self, size: int) -> None:
+        """There is always room; keep in mind how much it takes."""
+        if not self._overwrites:
+            size += self.allocated
+        self.room = max(self.room, size)
 
     def _own(self, start: int, end: int) -> None:
         self.end = max(self.end, end)
@@ -166,7 +167,7 @@ class Footprint:
             if new:
                 self._pages.add(region, new)
                 self.allocated += new.bit_count() * _SECTOR
-        self.most_allocated = max(self.most_allocated, self.allocated)
+        self.room = max(self.room, self.allocated)
 
     def _free(self, start: int, end: int) -> None:
         """Give up the pages that lie wholly in the stretch."""

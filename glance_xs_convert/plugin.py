@@ -280,7 +280,7 @@ def _remove(path: str) -> None:
 
 def _check_signature(image: Any) -> None:
     if any(name.startswith(_SIGNATURE_PREFIX)
-           for name in image.extra_properties):
+           for name in image.extra_properties.keys()):
         raise exceptions.SignedImage(
             'the image is signed, and the signature of the archive is none '
             'of the raw disk: import it without its img_signature '

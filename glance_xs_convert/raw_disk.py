@@ -26,7 +26,6 @@ import dataclasses
 import errno
 import os
 import re
-import sys
 from typing import Protocol
 
 from glance_xs_convert import exceptions
@@ -162,8 +161,11 @@ class File(Protocol):
     def set_size(self, size: int) -> None:
         """Give the file its final size, in bytes."""
 
-    def room(self) -> int:
-        """How many bytes more can be written."""
+    def check_room(self, size: int) -> None:
+        """Whether so many bytes can be written to the layer that was begun.
+
+        :raises OutOfSpace: they can not
+        """
 
 
 class RawDisk:
@@ -201,22 +203,14 @@ class RawDisk:
             span.first == rank + 1 and span.has_base for span in older)
         self._decides = None if is_lowest else decided
 
-    def check_room(self, total: int, blocks: Iterable[tuple[int, int]],
-                   ) -> None:
+    def check_room(self, blocks: Iterable[tuple[int, int]]) -> None:
         """Whether the file system has room for what shows of some blocks.
 
-        :param total: the size of the blocks together, in bytes
         :param blocks: (offset, size) of each, in bytes
         :raises OutOfSpace: it has not
         """
-        room = self._file.room()
-        if total <= room:
-            return
-        needed = sum(self._undecided(offset, size) for offset, size in blocks)
-        if needed > room:
-            raise exceptions.OutOfSpace(
-                f'there is no space for the raw disk: a layer needs {needed} '
-                f'bytes, and {room} are left')
+        self._file.check_room(
+            sum(self._undecided(offset, size) for offset, size in blocks))
 
     def _undecided(self, offset: int, size: int) -> int:
         """How many bytes of a block no newer layer has decided."""
@@ -340,14 +334,18 @@ class SparseFile:
         with writable():
             os.ftruncate(self._descriptor, size)
 
-    def room(self) -> int:
+    def check_room(self, size: int) -> None:
         with writable():
             found = os.fstatvfs(self._descriptor)
             own = os.fstat(self._descriptor).st_blocks * _STAT_BLOCK
         if not found.f_blocks:
-            return sys.maxsize
+            return
         free = found.f_bavail if os.geteuid() else found.f_bfree
-        return free * found.f_frsize + (own if self._overwrites else 0)
+        room = free * found.f_frsize + (own if self._overwrites else 0)
+        if size > room:
+            raise exceptions.OutOfSpace(
+                f'there is no space for the raw disk: a layer needs {size} '
+                f'bytes, and {room} are left')
 
     def _next_data(self, offset: int) -> int:
         try:

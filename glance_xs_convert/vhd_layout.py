@@ -115,6 +115,16 @@ class Footer:
                               'fixed (2), dynamic (3) and differencing (4)')
         return footer
 
+    def pack(self) -> bytes:
+        """The footer's 512 bytes, with the checksum that is right."""
+        fields = {**vars(self), 'checksum': 0,
+                  'unique_id': self.unique_id.bytes}
+        sector = bytearray(self._FORMAT.pack(
+            self.COOKIE, *fields.values()).ljust(self.SIZE, b'\0'))
+        struct.pack_into('>I', sector, self._CHECKSUM_OFFSET,
+                         checksum(sector, self._CHECKSUM_OFFSET))
+        return bytes(sector)
+
     def _checksum_matches(self, sector: bytes) -> bool:
         """Whether the checksum is right, or was until the disk was hidden.
 

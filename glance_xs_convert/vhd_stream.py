@@ -151,13 +151,6 @@ class VhdStream:
         if known.places is None:
             known.places = self._places(known.footer, known.header)
 
-    @property
-    def allocated_size(self) -> int:
-        """The size of all blocks in the file, in bytes; 0 if it is fixed."""
-        if self.known.header is None:
-            return 0
-        return len(self.known.places or ()) * self.known.header.block_size
-
     def blocks(self) -> Iterator[tuple[int, int]]:
         """The blocks in the file: (offset on the disk, size) in bytes.
 

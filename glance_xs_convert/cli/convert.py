@@ -13,10 +13,17 @@
 """``glance-xs-convert convert``."""
 
 import argparse
+import os
+import time
 
 from cliff import command
 
 from glance_xs_convert import convert
+from glance_xs_convert.cli import common
+from glance_xs_convert.cli import progress as progress_
+
+#: The unit of ``st_blocks``, whatever the file system's block size.
+_STAT_BLOCK = 512
 
 
 class Convert(command.Command):
@@ -28,15 +35,44 @@ class Convert(command.Command):
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         parser = super().get_parser(prog_name)
-        parser.add_argument(
-            'archive', metavar='ARCHIVE',
-            help='the XenServer image: a tar archive of VHDs, gzipped or not')
+        common.add_archive(parser)
         parser.add_argument(
             'raw', metavar='RAW', help='the raw disk to be written')
         parser.add_argument(
             '--force', action='store_true', help='overwrite an existing RAW')
+        group = parser.add_mutually_exclusive_group()
+        group.add_argument(
+            '--progress', action='store_true', default=None,
+            help='show the progress, which is the default on a terminal, '
+                 'elsewhere, too: in a line every few seconds')
+        group.add_argument(
+            '--quiet', dest='progress', action='store_false',
+            help='show neither the progress nor what was made')
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> None:
-        convert.convert(parsed_args.archive, parsed_args.raw,
-                        overwrite=parsed_args.force)
+        wanted = parsed_args.progress
+        if not self.app.options.verbose_level:
+            wanted = False
+        start = time.monotonic()
+        progress = convert.Progress()
+        with (common.source(parsed_args, progress) as source,
+              progress_.shown(progress, self.app.stderr, wanted)):
+            result = convert.convert(
+                source, parsed_args.raw, limits=common.limits(parsed_args),
+                progress=progress, overwrite=parsed_args.force)
+        if wanted is not False:
+            seconds = time.monotonic() - start
+            print(_summary(parsed_args.raw, result, seconds),
+                  file=self.app.stdout)
+
+
+def _summary(raw: str, result: convert.ConversionResult, seconds: float,
+             ) -> str:
+    size = result.virtual_size
+    allocated = os.stat(raw).st_blocks * _STAT_BLOCK
+    count = len(result.layers)
+    return (f'{raw}: {common.size_text(size)} ({size} bytes), '
+            f'{common.size_text(allocated)} of it allocated\n'
+            f'made of {count} layer{"s" if count > 1 else ""} in '
+            f'{seconds:.1f} seconds')

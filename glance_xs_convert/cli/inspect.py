@@ -13,16 +13,22 @@
 """``glance-xs-convert inspect``."""
 
 import argparse
+from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Any
 
 from cliff import lister
 
 from glance_xs_convert import chain
 from glance_xs_convert import convert
-from glance_xs_convert import limits
+from glance_xs_convert import exceptions
+from glance_xs_convert.cli import common
+from glance_xs_convert.cli import picture
+from glance_xs_convert.cli import progress as progress_
 
 _COLUMNS = ('Name', 'Type', 'Virtual Size', 'Allocated', 'File Size',
             'Creator', 'UUID', 'Parent UUID', 'Hidden')
+_VISIBLE = 'Visible'
 
 
 class Inspect(lister.Lister):
@@ -30,20 +36,65 @@ class Inspect(lister.Lister):
 
     The raw disk that comes out has the virtual size of the first one. All
     of the archive is read.
+
+    With a map of the disk there is one column more: how many bytes of the
+    disk come from each layer. Zeros that a layer has written are its own;
+    what no layer has written is a hole.
     """
+
+    _picture: picture.Picture | None = None
+    _virtual_size = 0
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         parser = super().get_parser(prog_name)
-        parser.add_argument(
-            'archive', metavar='ARCHIVE',
-            help='the XenServer image: a tar archive of VHDs, gzipped or not')
+        common.add_archive(parser)
+        group = parser.add_argument_group('map')
+        group.add_argument(
+            '--map', action='store_true',
+            help='find out which layer each region of the disk comes from, '
+                 'and draw it below the table')
+        group.add_argument(
+            '--svg', metavar='FILE',
+            help='write the drawing to an SVG file')
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace,
-                    ) -> tuple[tuple[str, ...], list[tuple[Any, ...]]]:
-        survey = convert.inspect(parsed_args.archive)
-        layers = survey.layers(limits.Limits())
-        return _COLUMNS, [_row(layer) for layer in layers]
+                    ) -> tuple[Sequence[str], Iterable[tuple[Any, ...]]]:
+        progress = convert.Progress()
+        limits = common.limits(parsed_args)
+        wants_map = parsed_args.map or parsed_args.svg is not None
+        with (common.source(parsed_args, progress) as source,
+              progress_.shown(progress, self.app.stderr, None)):
+            if not wants_map:
+                layers = convert.inspect(
+                    source, limits=limits, progress=progress).layers(limits)
+                self._virtual_size = layers[0].current_size
+                return _COLUMNS, [_row(layer) for layer in layers]
+            result = convert.check(source, limits=limits, progress=progress)
+        self._virtual_size = result.virtual_size
+        drawing = picture.Picture(
+            result.disk_map, [layer.name for layer in result.layers])
+        if parsed_args.svg is not None:
+            _write(parsed_args.svg, drawing.svg())
+        if parsed_args.map:
+            self._picture = drawing
+        return (*_COLUMNS, _VISIBLE), [
+            (*_row(layer), common.Size(size)) for layer, size in zip(
+                result.layers, result.disk_map.sizes(), strict=True)]
+
+    def produce_output(self, parsed_args: argparse.Namespace,
+                       column_names: Sequence[str],
+                       data: Iterable[Sequence[Any]]) -> int:
+        """Below the table, say what it amounts to; data stay data."""
+        super().produce_output(parsed_args, column_names, data)
+        if parsed_args.formatter == 'table':
+            size = self._virtual_size
+            stdout = self.app.stdout
+            print(f'The raw disk has {common.size_text(size)} '
+                  f'({size} bytes).', file=stdout)
+            if self._picture is not None:
+                print(f'\n{self._picture.text(stdout)}', file=stdout)
+        return 0
 
 
 def _row(layer: chain.Layer) -> tuple[Any, ...]:
@@ -51,8 +102,17 @@ def _row(layer: chain.Layer) -> tuple[Any, ...]:
     creator = footer.creator_application.decode('ascii', 'backslashreplace')
     version = (f'{footer.creator_version >> 16}.'
                f'{footer.creator_version & 0xFFFF}')
-    return (layer.name, layer.disk_type, layer.current_size,
-            layer.allocated_size, layer.file_size,
+    return (layer.name, layer.disk_type, common.Size(layer.current_size),
+            common.Size(layer.allocated_size), common.Size(layer.file_size),
             f'{creator.strip(chr(0) + " ")} {version}',
             str(layer.unique_id), str(layer.parent_unique_id or ''),
             bool(footer.hidden))
+
+
+def _write(path: str, text: str) -> None:
+    try:
+        with open(path, 'w', encoding='utf-8') as file:
+            file.write(text)
+    except OSError as error:
+        raise exceptions.UnwritableTarget(
+            f'{path} cannot be written: {error.strerror}') from error

@@ -13,6 +13,9 @@
 """The command ``glance-xs-convert``."""
 
 from collections.abc import Sequence
+import contextlib
+import logging
+import os
 import signal
 import sys
 
@@ -30,16 +33,58 @@ class Shell(app.App):
             description=self.__doc__,
             version=version.version_string(),
             command_manager=commandmanager.CommandManager(
-                'glance_xs_convert.cli'))
+                'glance_xs_convert.cli'),
+            deferred_help=True)
+
+    def configure_logging(self) -> None:
+        before = logging.root.handlers[:]
+        super().configure_logging()
+        for handler in logging.root.handlers:
+            if handler not in before:
+                handler.setFormatter(_OneLine(self.CONSOLE_MESSAGE_FORMAT))
+
+    def run_subcommand(self, argv: list[str]) -> int:
+        try:
+            return int(super().run_subcommand(argv))
+        except MemoryError:
+            self.LOG.error('there is not enough memory')
+            return 1
+
+
+class _OneLine(logging.Formatter):
+    """A message is one line, whatever names there are in it."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        return ''.join(
+            c if c.isprintable() else f'\\x{ord(c):02x}'
+            for c in super().formatMessage(record))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command.
 
-    :returns: 0 if all went well, 1 for an error, 2 for wrong arguments
+    :returns: 0 if all went well, 1 for an error, 2 for wrong arguments, and
+              for ``status`` what it has found
     """
-    signal.signal(signal.SIGTERM, _end)
-    return int(Shell().run(sys.argv[1:] if argv is None else list(argv)))
+    for signal_number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(signal_number) is not signal.SIG_IGN:
+            signal.signal(signal_number, _end)
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(AttributeError):
+            stream.reconfigure(errors='backslashreplace')
+    arguments = sys.argv[1:] if argv is None else list(argv)
+    try:
+        return int(Shell().run(arguments or ['help']))
+    finally:
+        _flush()
+
+
+def _flush() -> None:
+    """Write out what there is, unless nobody reads it any more."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _end(signal_number: int, frame: object) -> None:

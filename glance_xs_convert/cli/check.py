@@ -1,0 +1,59 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""``glance-xs-convert check``."""
+
+import argparse
+from typing import Any
+
+from cliff import show
+
+from glance_xs_convert import convert
+from glance_xs_convert.cli import common
+from glance_xs_convert.cli import progress as progress_
+
+_GIB = 1024 ** 3
+
+
+class Check(show.ShowOne):
+    """Say whether a XenServer image can be imported, and what that takes.
+
+    All of the archive is read and nothing is written. The exit status is 1
+    if the image would be refused.
+
+    The staging space is what an import needs at once for the archive and the
+    raw disk; it can be more than both occupy in the end, since a layer is
+    not begun unless there is room for all of its blocks.
+    """
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        parser = super().get_parser(prog_name)
+        common.add_archive(parser)
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace,
+                    ) -> tuple[tuple[str, ...], tuple[Any, ...]]:
+        progress = convert.Progress()
+        with (common.source(parsed_args, progress) as source,
+              progress_.shown(progress, self.app.stderr, None)):
+            result = convert.check(source, limits=common.limits(parsed_args),
+                                   progress=progress)
+        fields = {
+            'importable': True,
+            'layers': len(result.layers),
+            'virtual_size': common.Size(result.virtual_size),
+            'min_disk': -(-result.virtual_size // _GIB),
+            'archive_size': common.Size(result.source_size),
+            'raw_allocated': common.Size(result.allocated),
+            'staging_space': common.Size(result.source_size + result.room),
+        }
+        return tuple(fields), tuple(fields.values())

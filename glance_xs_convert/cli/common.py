@@ -1,0 +1,107 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""What the commands have in common."""
+
+import argparse
+from collections.abc import Iterator
+import contextlib
+import os
+import stat
+import sys
+
+from cliff import columns
+
+from glance_xs_convert import convert
+from glance_xs_convert import exceptions
+from glance_xs_convert import limits as limits_
+
+_STANDARD_INPUT = '-'
+_GIB = 1024 ** 3
+_UNITS = ('KiB', 'MiB', 'GiB', 'TiB')
+
+
+class Size(columns.FormattableColumn[int]):
+    """Bytes: a plain number for programs, with a unit for people."""
+
+    def human_readable(self) -> str:
+        return size_text(self._value)
+
+
+def size_text(size: int) -> str:
+    """A number of bytes with a fitting unit; no decimals if it is exact."""
+    exponent = min((abs(size).bit_length() - 1) // 10, len(_UNITS))
+    if exponent <= 0:
+        return f'{size} B'
+    unit = 1024 ** exponent
+    number = f'{size / unit:.1f}' if size % unit else f'{size // unit}'
+    return f'{number} {_UNITS[exponent - 1]}'
+
+
+def add_archive(parser: argparse.ArgumentParser) -> None:
+    """Add the archive and the limits that it must keep to."""
+    defaults = limits_.Limits()
+    parser.add_argument(
+        'archive', metavar='ARCHIVE',
+        help='the XenServer image: a tar archive of VHDs, gzipped or not; '
+             f'{_STANDARD_INPUT} for standard input')
+    group = parser.add_argument_group(
+        'limits', 'Images that ask for more are refused. The defaults are '
+                  'those of the import plugin.')
+    group.add_argument(
+        '--max-virtual-size', metavar='GIB', type=_positive,
+        default=defaults.max_virtual_size // _GIB,
+        help='the largest disk, in GiB (default: %(default)s)')
+    group.add_argument(
+        '--max-chain-length', metavar='LAYERS', type=_positive,
+        default=defaults.max_chain_length,
+        help='the longest chain of VHDs (default: %(default)s)')
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f'{text} is not positive')
+    return number
+
+
+def limits(parsed_args: argparse.Namespace) -> limits_.Limits:
+    return limits_.Limits(
+        max_virtual_size=parsed_args.max_virtual_size * _GIB,
+        max_chain_length=parsed_args.max_chain_length)
+
+
+@contextlib.contextmanager
+def source(parsed_args: argparse.Namespace, progress: convert.Progress,
+           ) -> Iterator[convert.Source]:
+    """The archive, as the converter takes it.
+
+    Standard input is not closed, nor read by Python's own reader: that one
+    could be stuck when the process is to end.
+
+    :raises UnreadableSource: there is no archive on standard input
+    """
+    if parsed_args.archive != _STANDARD_INPUT:
+        yield parsed_args.archive
+        return
+    if sys.stdin is not None and sys.stdin.isatty():
+        raise exceptions.UnreadableSource(
+            'standard input is a terminal, and no archive')
+    try:
+        file = open(0, 'rb', buffering=0, closefd=False)
+        status = os.fstat(0)
+    except OSError as error:
+        raise exceptions.UnreadableSource(
+            f'standard input cannot be read: {error.strerror}') from error
+    if stat.S_ISREG(status.st_mode):
+        progress.source_size = status.st_size - file.tell()
+    yield file
