@@ -20,6 +20,7 @@ dom0 plugin, ``utils.prepare_staging_area``; for the old names,
 
 import dataclasses
 import enum
+import itertools
 import re
 import uuid
 
@@ -231,7 +232,7 @@ def _check_parents(layers: list[Layer]) -> None:
     """Parents' UUIDs may be unknown, but not point to another layer."""
     names = {layer.unique_id: layer.name for layer in layers
              if layer.unique_id.int}
-    for layer, following in zip(layers, layers[1:]):
+    for layer, following in itertools.pairwise(layers):
         parent = layer.parent_unique_id
         if (parent is not None and parent in names
                 and parent != following.unique_id):

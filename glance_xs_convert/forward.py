@@ -220,7 +220,7 @@ class ReadAhead:
         while not self._stopped:
             try:
                 item = self._read(self._chunk_size)
-            except Exception as error:
+            except BaseException as error:
                 item = error
             self._queue.put(item)
             if not item or isinstance(item, BaseException):

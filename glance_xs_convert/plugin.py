@@ -16,6 +16,7 @@ Source for what a plugin gets and has to leave behind: Glance,
 ``async_/flows/api_image_import.py`` and ``plugins/image_conversion.py``.
 """
 
+from collections.abc import Callable
 import contextlib
 import fnmatch
 import glob
@@ -55,9 +56,17 @@ _RESERVED_PREFIX = 'os_glance_'
 #: Properties with this prefix say what an image was made of.
 PROVENANCE_PREFIX = 'xs_convert_'
 
-#: Import methods whose own task sets the image back and cleans staging when
-#: a later task fails; for any other one that is left to the plugin.
-_METHODS_THAT_CLEAN_UP = ('web-download', 'glance-download')
+#: The import method whose own task sets the image back and cleans staging
+#: when a later task fails.
+_WEB_DOWNLOAD = 'web-download'
+#: That of this one does so twice, and fails at it: the image would stay
+#: locked for an hour, and the reason be lost.
+_GLANCE_DOWNLOAD = 'glance-download'
+
+#: Calls again what fails because SQLite's file is locked; Glance before 33
+#: has no such thing.
+_retried: Callable[[Callable[[], None]], None] = getattr(
+    glance_utils, 'retry_on_db_lock', lambda call: call())
 
 
 class ConversionFailed(glance_exception.UploadException):
@@ -77,7 +86,7 @@ class ConvertXenServerImage(task.Task):
         self.image_repo = image_repo
         self.action_wrapper = action_wrapper
         self.stores = [store for store in stores if store]
-        self.cleans_up = import_method not in _METHODS_THAT_CLEAN_UP
+        self.import_method = import_method
         self.staged = ''
         self.told_at = -math.inf
         self.old_attributes: dict[str, Any] = {}
@@ -117,14 +126,19 @@ class ConvertXenServerImage(task.Task):
         return file_path
 
     def revert(self, result: Any, **kwargs: Any) -> None:
-        """Leave the image as it was, and nothing of it in staging."""
+        """Leave the image as it was, and nothing of it in staging.
+
+        :param result: a Failure if it was this task that failed
+        """
+        failed_here = isinstance(result, failure.Failure)
+        cleans_up = self.import_method != _WEB_DOWNLOAD and (
+            failed_here or self.import_method != _GLANCE_DOWNLOAD)
         self._remove_leftovers()
         try:
             with self.action_wrapper as action:
                 self._restore(action)
-                if self.cleans_up:
-                    self._set_back(action, isinstance(result,
-                                                      failure.Failure))
+                if cleans_up:
+                    self._set_back(action, failed_here)
         except glance_exception.TaskAbortedError:
             LOG.warning('Image %s is imported by another task now',
                         self.image_id)
@@ -133,8 +147,10 @@ class ConvertXenServerImage(task.Task):
                         self.image_id)
             _remove(self.staged)
         else:
-            if self.cleans_up:
+            if cleans_up:
                 _remove(self.staged)
+            if cleans_up and self.import_method == _GLANCE_DOWNLOAD:
+                self._end_import(result.exception)
 
     def _convert_in_turn(self, raw: str, container_format: str,
                          ) -> child.Outcome:
@@ -170,7 +186,7 @@ class ConvertXenServerImage(task.Task):
     def _report_soon(self, text: str) -> None:
         """Tell it, unless something was told a moment ago."""
         if time.monotonic() - self.told_at > _REPORT_INTERVAL:
-            glance_utils.retry_on_db_lock(lambda: self._tell(text))
+            _retried(lambda: self._tell(text))
             self.told_at = time.monotonic()
 
     def _tell(self, text: str) -> None:
@@ -247,6 +263,19 @@ class ConvertXenServerImage(task.Task):
             action.remove_importing_stores(self.stores)
             action.add_failed_stores(self.stores)
 
+    def _end_import(self, error: BaseException) -> None:
+        """Tell why the import failed, and let the image go."""
+        text = (str(error) if isinstance(error, ConversionFailed)
+                else 'The XenServer image could not be converted')
+        _retried(lambda: self._fail_task(text))
+        self.action_wrapper.drop_lock_for_task()
+
+    def _fail_task(self, text: str) -> None:
+        import_task = script_utils.get_task(self.task_repo, self.task_id)
+        if import_task is not None and import_task.status == 'processing':
+            import_task.fail(text)
+            self.task_repo.save(import_task)
+
     def _remove_leftovers(self) -> None:
         """Remove what this or an earlier task has left of a raw disk."""
         if self.staged:
@@ -279,8 +308,9 @@ def _remove(path: str) -> None:
 
 
 def _check_signature(image: Any) -> None:
+    # Glance's own mapping gives nothing when it is iterated.
     if any(name.startswith(_SIGNATURE_PREFIX)
-           for name in image.extra_properties.keys()):
+           for name in dict(image.extra_properties)):
         raise exceptions.SignedImage(
             'the image is signed, and the signature of the archive is none '
             'of the raw disk: import it without its img_signature '
