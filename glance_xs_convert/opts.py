@@ -57,6 +57,24 @@ Whether a converted image gets properties that say what it was made of.
 They are ``xs_convert_source_format``, ``xs_convert_layers``,
 ``xs_convert_archive_size`` and ``xs_convert_archive_sha256``.
 """),
+    cfg.StrOpt(
+        'on_plain_upload',
+        default='convert',
+        choices=[
+            ('convert', 'the data is imported, and thereby converted'),
+            ('pass', 'the data is stored as it comes'),
+            ('refuse', 'the client gets status 409 and is told to import'),
+        ],
+        help="""
+What is done with a plain upload of a XenServer image.
+
+Glance runs import plugins for imports only, and clients that do not know of
+imports upload the data with ``PUT /v2/images/{image_id}/file``. The option has
+effect where the filter ``xs_convert_upload`` is in the pipeline of
+``glance-api-paste.ini``. Where ``glance-direct`` is not among the
+``enabled_import_methods``, or ``xs_convert`` not among the
+``image_import_plugins``, ``convert`` is as good as ``pass``.
+"""),
     cfg.IntOpt(
         'max_concurrent',
         default=2,

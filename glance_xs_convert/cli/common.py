@@ -18,6 +18,7 @@ import contextlib
 import os
 import stat
 import sys
+from typing import BinaryIO
 
 from cliff import columns
 
@@ -85,14 +86,24 @@ def source(parsed_args: argparse.Namespace, progress: convert.Progress,
            ) -> Iterator[convert.Source]:
     """The archive, as the converter takes it.
 
-    Standard input is not closed, nor read by Python's own reader: that one
-    could be stuck when the process is to end.
-
     :raises UnreadableSource: there is no archive on standard input
+    :raises LimitExceeded: there is too little memory for what is done to it
     """
-    if parsed_args.archive != _STANDARD_INPUT:
-        yield parsed_args.archive
-        return
+    try:
+        if parsed_args.archive == _STANDARD_INPUT:
+            yield _standard_input(progress)
+        else:
+            yield parsed_args.archive
+    except MemoryError:
+        raise exceptions.LimitExceeded(
+            'the image takes more memory than there is') from None
+
+
+def _standard_input(progress: convert.Progress) -> BinaryIO:
+    """Standard input, but not Python's own reader of it.
+
+    A thread may be stuck in reading it when the process ends.
+    """
     if sys.stdin is not None and sys.stdin.isatty():
         raise exceptions.UnreadableSource(
             'standard input is a terminal, and no archive')
@@ -104,4 +115,4 @@ def source(parsed_args: argparse.Namespace, progress: convert.Progress,
             f'standard input cannot be read: {error.strerror}') from error
     if stat.S_ISREG(status.st_mode):
         progress.source_size = status.st_size - file.tell()
-    yield file
+    return file

@@ -13,7 +13,7 @@
 """The command ``glance-xs-convert``."""
 
 from collections.abc import Sequence
-import contextlib
+import io
 import logging
 import os
 import signal
@@ -37,18 +37,12 @@ class Shell(app.App):
             deferred_help=True)
 
     def configure_logging(self) -> None:
-        before = logging.root.handlers[:]
+        """As cliff does, but news of other packages only if asked for."""
         super().configure_logging()
-        for handler in logging.root.handlers:
-            if handler not in before:
-                handler.setFormatter(_OneLine(self.CONSOLE_MESSAGE_FORMAT))
-
-    def run_subcommand(self, argv: list[str]) -> int:
-        try:
-            return int(super().run_subcommand(argv))
-        except MemoryError:
-            self.LOG.error('there is not enough memory')
-            return 1
+        console = logging.root.handlers[-1]
+        console.setFormatter(_OneLine(self.CONSOLE_MESSAGE_FORMAT))
+        if self.options.verbose_level <= self.DEFAULT_VERBOSE_LEVEL:
+            console.setLevel(logging.WARNING)
 
 
 class _OneLine(logging.Formatter):
@@ -56,7 +50,7 @@ class _OneLine(logging.Formatter):
 
     def formatMessage(self, record: logging.LogRecord) -> str:
         return ''.join(
-            c if c.isprintable() else f'\\x{ord(c):02x}'
+            c if c.isprintable() else c.encode('unicode_escape').decode()
             for c in super().formatMessage(record))
 
 
@@ -70,21 +64,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         if signal.getsignal(signal_number) is not signal.SIG_IGN:
             signal.signal(signal_number, _end)
     for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(AttributeError):
+        if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors='backslashreplace')
     arguments = sys.argv[1:] if argv is None else list(argv)
-    try:
-        return int(Shell().run(arguments or ['help']))
-    finally:
-        _flush()
-
-
-def _flush() -> None:
-    """Write out what there is, unless nobody reads it any more."""
+    status = int(Shell().run(arguments or ['help']))
     try:
         sys.stdout.flush()
-    except BrokenPipeError:
+    except OSError as error:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not isinstance(error, BrokenPipeError):
+            print(f'standard output cannot be written: {error.strerror}',
+                  file=sys.stderr)
+        return status or 1
+    return status
 
 
 def _end(signal_number: int, frame: object) -> None:

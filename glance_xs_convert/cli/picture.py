@@ -1,0 +1,268 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""A picture of the disk: which layer each region comes from.
+
+The disk is cut into cells that are laid out like text, line by line. A cell
+shows the layer that most of it comes from, and how much of it has been
+written at all. The newer a layer, the warmer its colour.
+"""
+
+import colorsys
+from collections.abc import Callable
+from collections.abc import Iterator
+from collections.abc import Sequence
+import dataclasses
+import itertools
+import os
+import shutil
+import string
+from typing import TextIO
+from xml.sax import saxutils
+
+from glance_xs_convert import footprint
+from glance_xs_convert.cli import common
+
+_SMALLEST_CELL = 4096
+
+#: What stands for a layer where there are no colours.
+_LETTERS = string.digits + string.ascii_lowercase + string.ascii_uppercase
+_ANY_OTHER = '+'
+_HOLE = '.'
+_HOLES = 'holes'
+#: A cell by how much of it has been written, in equal steps.
+_SHADES = '░▒▓█'
+_FULL = len(_SHADES) - 1
+
+#: Hues from the leaf to the base.
+_WARM, _COLD = 0.03, 0.62
+_LIGHTNESS, _SATURATION = 0.5, 0.7
+
+_TEXT_LINES = 16
+_TEXT_COLUMNS = (16, 128)
+_LABEL_WIDTH = 9
+
+_SVG_LINES, _SVG_COLUMNS = 64, 128
+_SVG_CELL = 8
+_SVG_MARGIN = 80
+_SVG_LINE = 20
+
+#: Draws so many cells of a layer, or of a hole, in one of the shades.
+_Paint = Callable[[int | None, int, int], str]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Run:
+    """Equal cells that follow each other in one line.
+
+    :ivar first: the number of the first one
+    :ivar count: how many there are
+    :ivar rank: of the layer that most of each comes from; None for a hole
+    :ivar shade: how much is written, from 0 to ``_FULL``
+    """
+
+    first: int
+    count: int
+    rank: int | None
+    shade: int
+
+
+class Picture:
+    """A picture of a disk.
+
+    :param names: of the layers, from the leaf to the base
+    """
+
+    def __init__(self, disk_map: footprint.DiskMap, names: Sequence[str],
+                 ) -> None:
+        self._map = disk_map
+        self._names = names
+        self._sizes = disk_map.sizes()
+
+    def text(self, stream: TextIO) -> str:
+        """The picture in letters, or in colours if the stream shows them."""
+        width = _text_width(stream)
+        paint = self._paint_for(stream)
+        cell_size = self._cell_size(width * _TEXT_LINES)
+        lines = []
+        for runs in self._lines(cell_size, width):
+            label = common.size_text(runs[0].first * cell_size)
+            row = ''.join(paint(run.rank, run.shade, run.count)
+                          for run in runs)
+            lines.append(f'{label:>{_LABEL_WIDTH}} {row}')
+        lines += ['', f'One cell is {common.size_text(cell_size)}, one line '
+                      f'{common.size_text(width * cell_size)}.', '']
+        width = max(len(name) for name in (*self._names, _HOLES))
+        for rank, name, size, share in self._legend():
+            lines.append(f'{paint(rank, _FULL, 1)} {name:{width}} '
+                         f'{size:>{_LABEL_WIDTH}} {share:>7.1%}')
+        return '\n'.join(lines)
+
+    def svg(self) -> str:
+        """The picture as an SVG document."""
+        cell_size = self._cell_size(_SVG_COLUMNS * _SVG_LINES)
+        lines = self._lines(cell_size, _SVG_COLUMNS)
+        width = _SVG_MARGIN + _SVG_COLUMNS * _SVG_CELL + _SVG_LINE
+        bottom = _SVG_LINE + len(lines) * _SVG_CELL
+        height = bottom + _SVG_LINE * (len(self._names) + 4)
+        return '\n'.join([
+            '<?xml version="1.0" encoding="UTF-8"?>',
+            f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" '
+            f'height="{height}" viewBox="0 0 {width} {height}" role="img" '
+            'font-family="sans-serif" font-size="12">',
+            '<title>Which layer each region of the disk comes from</title>',
+            f'<rect width="{width}" height="{height}" fill="white"/>',
+            *self._svg_disk(lines, cell_size),
+            *self._svg_legend(bottom + 2 * _SVG_LINE, cell_size),
+            '</svg>', ''])
+
+    def _cell_size(self, most: int) -> int:
+        """The smallest cell of which so many are enough."""
+        cell_size = _SMALLEST_CELL
+        while -(-self._map.size // cell_size) > most:
+            cell_size *= 2
+        return cell_size
+
+    def _lines(self, cell_size: int, width: int) -> list[list[_Run]]:
+        cells = [_rank_and_shade(sizes, cell_size)
+                 for sizes in self._map.cells(cell_size)]
+        lines = []
+        for start in range(0, len(cells), width):
+            runs = []
+            first = start
+            for (rank, shade), same in itertools.groupby(
+                    cells[start:start + width]):
+                count = len(list(same))
+                runs.append(_Run(first, count, rank, shade))
+                first += count
+            lines.append(runs)
+        return lines
+
+    def _legend(self) -> Iterator[tuple[int | None, str, str, float]]:
+        """For each layer and the holes: rank, name, size and share."""
+        holes = self._map.size - sum(self._sizes)
+        ranks = [*range(len(self._names)), None]
+        for rank, name, size in zip(ranks, (*self._names, _HOLES),
+                                    (*self._sizes, holes), strict=True):
+            yield rank, name, common.size_text(size), size / self._map.size
+
+    def _paint_for(self, stream: TextIO) -> _Paint:
+        if not _shows_colours(stream):
+            return _letters
+        can_shade = _can_encode(stream, _SHADES)
+
+        def paint(rank: int | None, shade: int, count: int) -> str:
+            symbols = _letters(rank, shade, count)
+            if rank is None:
+                return symbols
+            if can_shade:
+                symbols = _SHADES[shade] * count
+            return f'{_escape(self._colour(rank))}{symbols}\x1b[0m'
+
+        return paint
+
+    def _colour(self, rank: int) -> tuple[int, int, int]:
+        oldest = len(self._names) - 1
+        age = rank / oldest if oldest else 1
+        red, green, blue = colorsys.hls_to_rgb(
+            _WARM + (_COLD - _WARM) * age, _LIGHTNESS, _SATURATION)
+        return round(red * 255), round(green * 255), round(blue * 255)
+
+    def _svg_disk(self, lines: list[list[_Run]], cell_size: int,
+                  ) -> Iterator[str]:
+        for number, runs in enumerate(lines):
+            top = _SVG_LINE + number * _SVG_CELL
+            if number % 8 == 0:
+                label = common.size_text(runs[0].first * cell_size)
+                yield (f'<text x="{_SVG_MARGIN - 8}" y="{top + _SVG_CELL}" '
+                       f'text-anchor="end">{label}</text>')
+            for run in runs:
+                yield self._svg_run(run, top, cell_size)
+
+    def _svg_run(self, run: _Run, top: int, cell_size: int) -> str:
+        left = _SVG_MARGIN + run.first % _SVG_COLUMNS * _SVG_CELL
+        start = run.first * cell_size
+        end = min(start + run.count * cell_size, self._map.size)
+        name = _HOLES if run.rank is None else self._names[run.rank]
+        return (f'<rect x="{left}" y="{top}" '
+                f'width="{run.count * _SVG_CELL}" height="{_SVG_CELL}" '
+                f'{self._svg_fill(run.rank, run.shade)}>'
+                f'<title>{saxutils.escape(name)}: '
+                f'{common.size_text(start)} to {common.size_text(end)}'
+                '</title></rect>')
+
+    def _svg_fill(self, rank: int | None, shade: int) -> str:
+        if rank is None:
+            return 'fill="#eeeeee"'
+        red, green, blue = self._colour(rank)
+        return (f'fill="#{red:02x}{green:02x}{blue:02x}" '
+                f'fill-opacity="{(shade + 1) / len(_SHADES)}"')
+
+    def _svg_legend(self, top: int, cell_size: int) -> Iterator[str]:
+        for rank, name, size, share in self._legend():
+            yield (f'<rect x="{_SVG_MARGIN}" y="{top - 10}" width="12" '
+                   f'height="12" {self._svg_fill(rank, _FULL)}/>')
+            yield (f'<text x="{_SVG_MARGIN + _SVG_LINE}" y="{top}">'
+                   f'{saxutils.escape(name)}: {size}, {share:.1%}</text>')
+            top += _SVG_LINE
+        yield (f'<text x="{_SVG_MARGIN}" y="{top}">One cell is '
+               f'{common.size_text(cell_size)}, one line '
+               f'{common.size_text(_SVG_COLUMNS * cell_size)}.</text>')
+
+
+def _rank_and_shade(sizes: list[int], cell_size: int,
+                    ) -> tuple[int | None, int]:
+    """Whose a cell is, and how much of it is written.
+
+    :param sizes: the bytes of each layer
+    """
+    written = sum(sizes)
+    if not written:
+        return None, 0
+    return sizes.index(max(sizes)), (written * len(_SHADES) - 1) // cell_size
+
+
+def _letters(rank: int | None, shade: int, count: int) -> str:
+    if rank is None:
+        return _HOLE * count
+    return (_LETTERS[rank:rank + 1] or _ANY_OTHER) * count
+
+
+def _text_width(stream: TextIO) -> int:
+    """Cells in a line: a power of two that fits in the terminal."""
+    columns = shutil.get_terminal_size().columns
+    if stream.isatty():
+        columns = os.get_terminal_size(stream.fileno()).columns or columns
+    least, most = _TEXT_COLUMNS
+    space = max(least, min(most, columns - _LABEL_WIDTH - 1))
+    return 1 << (space.bit_length() - 1)
+
+
+def _shows_colours(stream: TextIO) -> bool:
+    return (stream.isatty() and not os.environ.get('NO_COLOR')
+            and os.environ.get('TERM', 'dumb') != 'dumb')
+
+
+def _can_encode(stream: TextIO, text: str) -> bool:
+    try:
+        text.encode(stream.encoding)
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _escape(colour: tuple[int, int, int]) -> str:
+    """The terminal's code for a colour; ECMA-48, and ISO 8613-6."""
+    if os.environ.get('COLORTERM') in ('truecolor', '24bit'):
+        return '\x1b[38;2;{};{};{}m'.format(*colour)
+    red, green, blue = (round(part * 5 / 255) for part in colour)
+    return f'\x1b[38;5;{16 + 36 * red + 6 * green + blue}m'

@@ -1,0 +1,93 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""``glance-xs-convert status``."""
+
+import argparse
+from collections.abc import Iterable
+from collections.abc import Sequence
+import os
+import textwrap
+
+from cliff import columns
+from cliff import lister
+
+#: What oslo.upgradecheck's commands return when a check itself goes wrong.
+_BROKEN = 255
+_WIDTH = 60
+
+
+class Details(columns.FormattableColumn[str]):
+    """A sentence, wrapped for people as oslo.upgradecheck does."""
+
+    def human_readable(self) -> str:
+        return textwrap.fill(self._value, _WIDTH)
+
+
+class Status(lister.Lister):
+    """Say whether Glance is set up to convert XenServer images.
+
+    Glance's configuration is read as Glance does. This is best run by the
+    user that Glance runs as, in Glance's Python environment.
+
+    The exit status is that of upgrade checks: 0 if all is well, 1 if there
+    is a warning, 2 if there is a failure, 255 if a check could not be made.
+    """
+
+    _status = 0
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        parser = super().get_parser(prog_name)
+        parser.add_argument(
+            '--config-file', metavar='PATH', action='append', default=[],
+            help='a configuration file of Glance, instead of those in '
+                 '/etc/glance or $OS_GLANCE_CONFIG_DIR; can be repeated')
+        parser.add_argument(
+            '--config-dir', metavar='DIR', action='append', default=[],
+            help='a directory of such files, instead of glance.conf.d and '
+                 'glance-api.conf.d; can be repeated')
+        return parser
+
+    def run(self, parsed_args: argparse.Namespace) -> int:
+        try:
+            super().run(parsed_args)
+        except (BrokenPipeError, KeyboardInterrupt):
+            raise
+        except Exception as error:
+            self.app.LOG.error(error, exc_info=self.app.options.debug)
+            return _BROKEN
+        return self._status
+
+    def take_action(self, parsed_args: argparse.Namespace,
+                    ) -> tuple[Sequence[str], Iterable[Sequence[object]]]:
+        # Not before they are needed: they take a while.
+        from oslo_upgradecheck import upgradecheck
+
+        from glance_xs_convert.cli import checks
+        from glance_xs_convert.cli import deployment
+
+        name = 'Configuration'
+        try:
+            glance = deployment.Deployment(
+                parsed_args.config_file, parsed_args.config_dir, os.environ)
+        except deployment.BadSetting as error:
+            results = [(name, upgradecheck.Result(
+                upgradecheck.Code.FAILURE, str(error)))]
+        else:
+            results = [(name, upgradecheck.Result(
+                upgradecheck.Code.SUCCESS,
+                f'read {", ".join(glance.sources())}')),
+                *checks.run_all(glance)]
+        self._status = max(result.code for _, result in results)
+        return ('Check', 'Result', 'Details'), [
+            (name, str(upgradecheck.UPGRADE_CHECK_MSG_MAP[result.code]),
+             Details(result.details or '')) for name, result in results]

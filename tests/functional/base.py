@@ -1,0 +1,160 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+
+"""What the tests that import images have in common."""
+
+import contextlib
+import hashlib
+import io
+import re
+import unittest
+
+import testtools
+from testtools import content
+
+from tests.functional import cloud
+from tests.functional import file_server
+
+SENTENCE = re.compile(r'[A-Z][^\n]*[^\n.]\.')
+
+
+def sha256_of(source):
+    """The SHA-256 of an open binary file."""
+    digest = hashlib.sha256()
+    while chunk := source.read(1 << 20):
+        digest.update(chunk)
+    return digest.hexdigest()
+
+
+class ImportCase(testtools.TestCase):
+    """Imports images into a cloud that the tests of the class share.
+
+    Every image is deleted before the next one is made, so that nothing else
+    is to be found in the stores and the staging area.
+    """
+
+    OPTIONS: dict[str, object] = {}
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.files = file_server.FileServer()
+        cls.addClassCleanup(cls.files.close)
+        cls.cloud = cls.start_cloud(**cls.OPTIONS)
+        cls.client = cls.cloud.client()
+
+    @classmethod
+    def start_cloud(cls, **options):
+        """Bring up a cloud until the tests of the class are through."""
+        started = cloud.Cloud(**options)
+        cls.addClassCleanup(started.close)
+        started.start()
+        return started
+
+    def setUp(self):
+        super().setUp()
+        self._log_start = self.cloud.log.stat().st_size
+        self.addOnException(self._attach_log)
+
+    def _attach_log(self, exc_info):
+        if issubclass(exc_info[0], unittest.SkipTest):
+            return
+        with self.cloud.log.open(errors='replace') as log:
+            log.seek(self._log_start)
+            lines = [line for line in log if ' DEBUG ' not in line]
+        self.addDetail('glance-api.log',
+                       content.text_content(''.join(lines)))
+
+    @contextlib.contextmanager
+    def new_image(self, name, disk_format='vhd', container_format='ovf',
+                  **properties):
+        """Create an image record, give its id, delete it at the end."""
+        self.addDetail('image', content.text_content(name))
+        image_id = self.client.images.create(
+            name=name, disk_format=disk_format,
+            container_format=container_format, **properties).id
+        try:
+            yield image_id
+        finally:
+            self.client.images.delete(image_id)
+
+    def begin_web_download(self, image_id, data, **arguments):
+        """Begin an import by web-download."""
+        url = self.files.add(image_id, data)
+        self.client.images.image_import(
+            image_id, 'web-download', uri=url, **arguments)
+
+    def web_download(self, image_id, data, **arguments):
+        """Import data by web-download and return the import's task."""
+        self.begin_web_download(image_id, data, **arguments)
+        return cloud.wait_for_import(self.client, image_id)
+
+    def glance_direct(self, image_id, data, **arguments):
+        """Stage data, import it, and return the import's task."""
+        self.client.images.stage(image_id, io.BytesIO(data))
+        self.client.images.image_import(image_id, 'glance-direct',
+                                        **arguments)
+        return cloud.wait_for_import(self.client, image_id)
+
+    def download(self, image_id):
+        """Return size and SHA-256 of the image's data."""
+        size, digest = 0, hashlib.sha256()
+        for chunk in self.client.images.data(image_id):
+            size += len(chunk)
+            digest.update(chunk)
+        return size, digest.hexdigest()
+
+    def assert_converted(self, image_id, task, expected, stores=None):
+        """The image is the raw disk, and nothing else is left behind."""
+        self.assert_disk(image_id, task, expected)
+        self.assert_stored([image_id], stores)
+
+    def assert_disk(self, image_id, task, expected):
+        """The import succeeded, and the image is the raw disk."""
+        self.assertEqual('success', task['status'], task['message'])
+        image = self.client.images.get(image_id)
+        self.assertEqual(
+            ('active', 'raw', 'bare', expected.size, expected.size),
+            (image.status, image.disk_format, image.container_format,
+             image.size, image.virtual_size))
+        self.assertEqual((expected.size, expected.sha256),
+                         self.download(image_id))
+        self.assertEqual('', image.get('os_glance_failed_import', ''))
+        self.assertEqual('', image.get('os_glance_importing_to_stores', ''))
+
+    def assert_stored(self, images, stores=None):
+        """These stores hold the images, and there are no other files."""
+        for store in self.cloud.stores:
+            held = store in (stores or self.cloud.stores[:1])
+            self.assertEqual(sorted(images) if held else [],
+                             self.cloud.stored(store))
+        self.assertEqual([], self.cloud.staged())
+
+    def assert_refused(self, image_id, task, reason, stores=None):
+        """The image is back in the queue, and its owner is told why."""
+        stores = stores or self.cloud.stores[:1]
+        self.assertEqual('failure', task['status'])
+        self.assertRegex(task['message'], reason)
+        self.assertTrue(SENTENCE.fullmatch(task['message']),
+                        '%r is no sentence' % task['message'])
+        image = self.client.images.get(image_id)
+        self.assertEqual(('queued', 'vhd', 'ovf', None, None),
+                         (image.status, image.disk_format,
+                          image.container_format, image.size,
+                          image.virtual_size))
+        if self.cloud.names_stores:
+            self.assertEqual(','.join(sorted(stores)),
+                             image['os_glance_failed_import'])
+        self.assertEqual('', image.get('os_glance_importing_to_stores', ''))
+        self.assertNotIn('os_glance_import_task', image)
+        self.assert_stored([])

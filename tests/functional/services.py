@@ -1,0 +1,267 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Services and commands as child processes that end with their parent.
+
+The listening sockets are opened here and handed down to the services, so a
+port is never lost to somebody else between choosing and using it, and stays
+the same when a service is restarted.
+
+A child gets SIGTERM when the thread that started it ends, so services are to
+be started from a thread that lives as long as they are needed.
+"""
+
+from collections import abc
+import configparser
+import contextlib
+import ctypes
+import os
+import pathlib
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+import sysconfig
+import time
+import typing
+import urllib.error
+import urllib.request
+
+LOOPBACK = '127.0.0.1'
+START_SECONDS = 120
+STOP_SECONDS = 10
+
+_PR_SET_PDEATHSIG = 1
+_LIBC = ctypes.CDLL(None)
+
+Options = abc.Mapping[str, abc.Mapping[str, typing.Any]]
+
+
+class ServiceError(Exception):
+    """A command or service failed; the text ends with the end of its log."""
+
+
+def _end_with_parent() -> None:
+    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def script(name: str) -> str:
+    """Path of a console script of the Python environment in use."""
+    return os.path.join(sysconfig.get_path('scripts'), name)
+
+
+def environment(home: pathlib.Path, **variables: str) -> dict[str, str]:
+    """This process's environment without what would configure a service."""
+    env = {name: value for name, value in os.environ.items()
+           if not name.startswith(('OS_', 'GUNICORN_', 'UWSGI_'))}
+    return env | {'HOME': str(home), 'PYTHONWARNINGS': 'ignore'} | variables
+
+
+def write_config(path: pathlib.Path, options: Options) -> None:
+    """Write an oslo.config file; the keys of ``options`` are its groups."""
+    parser = configparser.RawConfigParser(default_section='')
+    parser.optionxform = str  # type: ignore[assignment,method-assign]
+    for group, values in options.items():
+        parser[group] = {name: str(value) for name, value in values.items()}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open('w') as target:
+        parser.write(target)
+
+
+def bounded(names: abc.Iterable[str]) -> str:
+    """The value of a bounded list option, which has brackets: ``[a,b]``."""
+    return '[%s]' % ','.join(names)
+
+
+def tail(log: pathlib.Path, lines: int = 40) -> str:
+    """The last lines of a log."""
+    if not log.exists():
+        return ''
+    return '\n'.join(log.read_text(errors='replace').splitlines()[-lines:])
+
+
+def children(*parents: int) -> list[int]:
+    """The process ids of the children of processes, without zombies."""
+    found = []
+    for stat in pathlib.Path('/proc').glob('[0-9]*/stat'):
+        with contextlib.suppress(OSError):
+            state, parent = stat.read_text().rpartition(')')[2].split()[:2]
+            if int(parent) in parents and state not in 'ZX':
+                found.append(int(stat.parent.name))
+    return sorted(found)
+
+
+def command_line(pid: int) -> list[str]:
+    """The arguments of a process, none if it has ended."""
+    try:
+        line = pathlib.Path('/proc/%d/cmdline' % pid).read_text()
+    except OSError:
+        return []
+    return line.split('\0')[:-1]
+
+
+class Command:
+    """A command that runs beside others until it is waited for."""
+
+    def __init__(self, argv: abc.Sequence[str], log: pathlib.Path,
+                 env: abc.Mapping[str, str]) -> None:
+        self.argv = argv
+        self.log = log
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open('ab') as output:
+            self._process = subprocess.Popen(
+                argv, stdin=subprocess.DEVNULL, stdout=output,
+                stderr=subprocess.STDOUT, env=env, start_new_session=True,
+                preexec_fn=_end_with_parent)
+
+    def wait(self) -> None:
+        """:raises ServiceError: unless it ends in time with status 0"""
+        try:
+            status = self._process.wait(START_SECONDS)
+        except subprocess.TimeoutExpired:
+            os.killpg(self._process.pid, signal.SIGKILL)
+            status = self._process.wait()
+        if status:
+            raise ServiceError('%s ended with status %d:\n%s' % (
+                shlex.join(self.argv), status, tail(self.log)))
+
+
+class Service:
+    """A WSGI application under gunicorn or uWSGI, in its own process group.
+
+    :param name: name of the service and its log
+    :param application: the application as ``module:name``
+    :param directory: where the log and the working directory are made
+    :param env: the environment of the service
+    :param health: a path that answers as soon as the service is up
+    :param server: ``gunicorn`` or ``uwsgi``
+    :param detach: let the service outlive this process
+    """
+
+    def __init__(self, name: str, application: str, directory: pathlib.Path,
+                 env: abc.Mapping[str, str], health: str,
+                 server: str = 'gunicorn', detach: bool = False) -> None:
+        self.name = name
+        self.env = env
+        self.log = directory / 'log' / ('%s.log' % name)
+        self._application = application
+        self._argv = {'gunicorn': self._gunicorn, 'uwsgi': self._uwsgi}[server]
+        self._before_exec = None if detach else _end_with_parent
+        self._process: subprocess.Popen[bytes] | None = None
+        self._workdir = directory / 'run' / name
+        for path in (self.log.parent, self._workdir):
+            path.mkdir(parents=True, exist_ok=True)
+        self._socket = socket.create_server((LOOPBACK, 0), backlog=128)
+        self._bind = 'fd://%d' % self._socket.fileno()
+        self.url = 'http://%s:%d' % self._socket.getsockname()
+        self._health = self.url + health
+
+    @property
+    def group(self) -> int:
+        """The id of the service's process group."""
+        assert self._process is not None
+        return self._process.pid
+
+    def start(self) -> None:
+        """Start the service; :meth:`wait` returns when it is up."""
+        with self.log.open('ab') as output:
+            self._process = subprocess.Popen(
+                self._argv(), stdin=subprocess.DEVNULL, stdout=output,
+                stderr=subprocess.STDOUT, env=self.env, cwd=self._workdir,
+                pass_fds=[self._socket.fileno()], start_new_session=True,
+                preexec_fn=self._before_exec)
+
+    def _gunicorn(self) -> list[str]:
+        # Keystone takes the command line for its own, so there is none: the
+        # settings are where gunicorn looks for them by default.
+        settings = {
+            'bind': self._bind,
+            'wsgi_app': self._application,
+            'worker_class': 'gthread',
+            'threads': 8,
+            'timeout': 0,
+            'graceful_timeout': STOP_SECONDS // 2,
+            'control_socket_disable': True,
+        }
+        self._workdir.joinpath('gunicorn.conf.py').write_text(
+            ''.join('%s = %r\n' % item for item in settings.items()))
+        return [sys.executable, script('gunicorn')]
+
+    def _uwsgi(self) -> list[str]:
+        # Under a uWSGI built from source sys.executable is uWSGI itself; the
+        # one installed as a wheel is made to behave alike.
+        module, _, name = self._application.partition(':')
+        self._workdir.joinpath('application.py').write_text(
+            'import sys\n\nsys.executable = %r\n\nfrom %s import %s\n'
+            % (script('uwsgi'), module, name))
+        return [
+            script('uwsgi'), '--master', '--processes', '1',
+            '--threads', '8', '--enable-threads', '--lazy-apps',
+            '--need-app', '--die-on-term', '--http-socket', self._bind,
+            '--add-header', 'Connection: close', '--home', sys.prefix,
+            '--pythonpath', str(self._workdir),
+            '--module', 'application:%s' % name]
+
+    def wait(self) -> None:
+        """Wait until the service answers.
+
+        :raises ServiceError: if it ends instead, or takes too long
+        """
+        assert self._process is not None
+        deadline = time.monotonic() + START_SECONDS
+        while not self._answers():
+            status = self._process.poll()
+            if status is not None or time.monotonic() > deadline:
+                raise ServiceError('%s is not up (exit status %s):\n%s' % (
+                    self.name, status, tail(self.log)))
+            time.sleep(0.1)
+
+    def _answers(self) -> bool:
+        try:
+            with urllib.request.urlopen(self._health, timeout=2):
+                return True
+        except OSError:
+            return False
+
+    def pids(self) -> list[int]:
+        """The server's own processes: its master, then the workers."""
+        return [self.group, *children(self.group)]
+
+    def kill(self, signal_number: int = signal.SIGKILL) -> None:
+        """Signal master and workers, but not what the workers started."""
+        assert self._process is not None
+        for pid in self.pids():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal_number)
+        self._process.wait(STOP_SECONDS)
+
+    def stop(self) -> None:
+        """End the service gracefully, as far as there is time."""
+        if self._process is not None:
+            self._process.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(STOP_SECONDS)
+            self._kill_group()
+
+    def _kill_group(self) -> None:
+        assert self._process is not None
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.group, signal.SIGKILL)
+        self._process.wait()
+        self._process = None
+
+    def close(self) -> None:
+        """End the service at once and give its port back."""
+        if self._process is not None:
+            self._kill_group()
+        self._socket.close()

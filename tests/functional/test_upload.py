@@ -1,0 +1,598 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+
+"""Plain uploads to a real Glance with the filter in its pipeline."""
+
+from concurrent import futures
+import contextlib
+import io
+import json
+import os
+import pathlib
+import re
+import socket
+import subprocess
+import tempfile
+import time
+import unittest
+from urllib import parse
+
+from testtools import content
+
+from tests.builder import chains
+from tests.builder import model
+from tests.functional import archives
+from tests.functional import base
+from tests.functional import cloud
+from tests.functional import keystone
+from tests.functional import services
+
+FILTER = '''
+[filter:xs_convert_upload]
+use = egg:glance-xs-convert#xs_convert_upload
+'''
+MIB = 1024 ** 2
+SECONDS = 30
+
+
+def with_filter(paste):
+    """Put the filter before the API in every pipeline."""
+    return paste.replace(' rootapp\n', ' xs_convert_upload rootapp\n') + FILTER
+
+
+def pieces(data, size=100_000):
+    """Data as a client sends it that does not tell its length."""
+    for start in range(0, len(data), size):
+        yield data[start:start + size]
+
+
+def text_of(response):
+    """What a response says, without the image's id."""
+    return re.sub('[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}', 'ID',
+                  response.text)
+
+
+class UploadCase(base.ImportCase):
+    """Uploads images by requests that tests can look at."""
+
+    OPTIONS = {'edit_paste': with_filter}
+
+    def put(self, image_id, data, user='demo', store=None, action='file'):
+        """Upload data, give the response."""
+        headers = {'Content-Type': 'application/octet-stream'}
+        if store is not None:
+            headers['X-Image-Meta-Store'] = store
+        return self.cloud.keystone.session(user).put(
+            '%s/v2/images/%s/%s' % (self.cloud.url, image_id, action),
+            data=data, headers=headers, raise_exc=False)
+
+    def upload(self, image_id, data, store=None):
+        """Upload data, and return the task of the import this becomes."""
+        response = self.put(image_id, data, store=store)
+        self.assertEqual((204, ''), (response.status_code, response.text))
+        return cloud.wait_for_import(self.client, image_id)
+
+    def tasks(self, image_id):
+        """The tasks of an image."""
+        return self.client.http_client.get(
+            '/v2/images/%s/tasks' % image_id)[1]['tasks']
+
+    @contextlib.contextmanager
+    def beginning_of_upload(self, image_id, *headers):
+        """A socket by which the head of an upload is sent already."""
+        url = parse.urlsplit(self.cloud.url)
+        token = self.cloud.keystone.session('demo').get_token()
+        head = '\r\n'.join([
+            'PUT /v2/images/%s/file HTTP/1.1' % image_id,
+            'Host: %s' % url.netloc,
+            'X-Auth-Token: %s' % token,
+            'Content-Type: application/octet-stream', *headers, '', ''])
+        with socket.create_connection((url.hostname, url.port),
+                                      SECONDS) as connection:
+            connection.sendall(head.encode())
+            yield connection
+
+    def wait_for_status(self, image_id, *wanted):
+        """Wait until the image has one of the statuses."""
+        deadline = time.monotonic() + SECONDS
+        while time.monotonic() < deadline:
+            status = self.client.images.get(image_id).status
+            if status in wanted:
+                return status
+            time.sleep(0.1)
+        self.fail('the image is %s, not %s' % (status, ' or '.join(wanted)))
+
+    def assert_queued(self, image_id):
+        """The image waits for data and there is none in staging."""
+        image = self.client.images.get(image_id)
+        self.assertEqual(('queued', 'vhd', 'ovf', None),
+                         (image.status, image.disk_format,
+                          image.container_format, image.size))
+        self.assertNotIn('os_glance_stage_host', image)
+        self.assertEqual([], self.cloud.staged())
+        for store in self.cloud.stores:
+            self.assertEqual([], self.cloud.stored(store))
+
+    def assert_stored_as_it_came(self, image_id, data, *formats):
+        """The data is in the store, and no import took place."""
+        image = self.client.images.get(image_id)
+        self.assertEqual(('active', *formats, len(data)),
+                         (image.status, image.disk_format,
+                          image.container_format, image.size))
+        self.assertEqual(data,
+                         (self.cloud.store_path() / image_id).read_bytes())
+        self.assertEqual([], self.tasks(image_id))
+
+
+class TestUpload(UploadCase):
+    """The set-up of today: stores with names."""
+
+    OPTIONS = UploadCase.OPTIONS | {
+        'stores': ('fast', 'slow'), 'xs_convert': {'convert_bare_vhd': True}}
+
+    def test_fixed_length(self):
+        for image in (archives.story(), archives.small()):
+            with self.new_image(image.name) as image_id:
+                task = self.upload(image_id, image.data)
+                self.assert_converted(image_id, task, image)
+                self.assertEqual('glance-direct', task['input']['import_req']
+                                 ['method']['name'])
+
+    def test_chunked(self):
+        small = archives.small()
+        for size in (1000, 100_000, len(small.data)):
+            with self.new_image(small.name) as image_id:
+                task = self.upload(image_id, pieces(small.data, size))
+                self.assert_converted(image_id, task, small)
+
+    def test_importing_before_active(self):
+        small = archives.small()
+        with self.new_image(small.name) as image_id:
+            self.assertEqual(204, self.put(image_id, small.data).status_code)
+            self.assertIn(self.client.images.get(image_id).status,
+                          ('uploading', 'importing', 'active'))
+            self.wait_for_status(image_id, 'active')
+
+    def test_store(self):
+        small = archives.small()
+        for store in self.cloud.stores:
+            for data in (small.data, pieces(small.data)):
+                with self.new_image(small.name) as image_id:
+                    task = self.upload(image_id, data, store)
+                    self.assert_converted(image_id, task, small, [store])
+
+    def test_unknown_store(self):
+        with self.new_image('others', 'raw', 'bare') as image_id:
+            expected = self.put(image_id, b'data', store='unknown')
+        with self.new_image('ours') as image_id:
+            response = self.put(image_id, archives.story().data,
+                                store='unknown')
+            self.assertEqual((400, text_of(expected)),
+                             (response.status_code, text_of(response)))
+            self.assert_queued(image_id)
+
+    def test_bare(self):
+        layer = chains.story_layers()[-1]
+        image = archives.Image('bare.vhd', layer.tobytes(),
+                               layer.current_size, model.sha256([layer]))
+        with self.new_image(image.name, 'vhd', 'bare') as image_id:
+            task = self.upload(image_id, image.data)
+            self.assert_converted(image_id, task, image)
+
+    def test_other_images_are_left_alone(self):
+        data = archives.small().data
+        for formats in (('raw', 'bare'), ('raw', 'ovf'), ('vmdk', 'ova')):
+            with self.new_image('others', *formats) as image_id:
+                response = self.put(image_id, data)
+                self.assertEqual(204, response.status_code, response.text)
+                self.assert_stored_as_it_came(image_id, data, *formats)
+
+    def test_refused_by_the_plugin(self):
+        for image in archives.refused():
+            with self.new_image(image.name) as image_id:
+                task = self.upload(image_id, image.data)
+                self.assert_refused(image_id, task, image.reason)
+
+    def test_refused_then_good(self):
+        broken, small = archives.refused()[0], archives.small()
+        with self.new_image(small.name) as image_id:
+            task = self.upload(image_id, broken.data)
+            self.assert_refused(image_id, task, broken.reason)
+            task = self.upload(image_id, small.data)
+            self.assert_converted(image_id, task, small)
+
+    def test_wrong_content_type(self):
+        with self.new_image('ours') as image_id:
+            response = self.cloud.keystone.session('demo').put(
+                '%s/v2/images/%s/file' % (self.cloud.url, image_id),
+                json={}, raise_exc=False)
+            self.assertEqual(415, response.status_code)
+            self.assert_queued(image_id)
+
+    def test_not_queued(self):
+        small = archives.small()
+        expected = {}
+        with self.new_image('others', 'raw', 'bare') as image_id:
+            self.put(image_id, b'data')
+            expected['active'] = self.put(image_id, b'data')
+        with self.new_image('others', 'raw', 'bare') as image_id:
+            self.put(image_id, b'data', action='stage')
+            expected['uploading'] = self.put(image_id, b'data')
+        with self.new_image('staged') as image_id:
+            self.put(image_id, b'data', action='stage')
+            response = self.put(image_id, small.data)
+            self.assertEqual((409, text_of(expected['uploading'])),
+                             (response.status_code, text_of(response)))
+            self.assertEqual([image_id], self.cloud.staged())
+        with self.new_image('active') as image_id:
+            task = self.upload(image_id, small.data)
+            response = self.put(image_id, small.data)
+            self.assertEqual((409, text_of(expected['active'])),
+                             (response.status_code, text_of(response)))
+            self.assert_converted(image_id, task, small)
+
+    def test_not_the_owner(self):
+        data = archives.small().data
+        for share, status in ((False, 404), (True, 403)):
+            with self.new_image('ours') as image_id:
+                if share:
+                    self.share(image_id)
+                response = self.put(image_id, data, user='other')
+                self.assertEqual(status, response.status_code)
+                self.assert_queued(image_id)
+
+    def share(self, image_id):
+        other = self.cloud.keystone.session('other').get_project_id()
+        self.client.image_members.create(image_id, other)
+        self.cloud.client('other').image_members.update(
+            image_id, other, 'accepted')
+
+    def test_no_such_image(self):
+        image_id = '00000000-0000-0000-0000-000000000000'
+        self.assertEqual(404, self.put(image_id, b'data').status_code)
+
+    def test_without_token(self):
+        with self.new_image('ours') as image_id:
+            response = self.cloud.keystone.session('demo').put(
+                '%s/v2/images/%s/file' % (self.cloud.url, image_id),
+                data=b'data', authenticated=False, raise_exc=False)
+            self.assertEqual(401, response.status_code)
+
+    def test_body_is_not_buffered(self):
+        size = 192 * MIB
+        before = self.peak_memory()
+        for data in (io.BytesIO(bytes(size)),
+                     (bytes(MIB) for _ in range(size // MIB))):
+            with self.new_image('zeros') as image_id:
+                task = self.upload(image_id, data)
+                self.assert_refused(image_id, task, 'archive')
+        self.assertLess(self.peak_memory() - before, 32 * MIB)
+
+    def peak_memory(self):
+        """The most memory that a worker has used, in bytes."""
+        return max(
+            int(re.search(r'VmHWM:\s+([0-9]+) kB', pathlib.Path(
+                '/proc/%d/status' % pid).read_text())[1]) * 1024
+            for pid in self.cloud.glance_pids())
+
+
+class TestInterruptions(UploadCase):
+    """Uploads that break off or get in each other's way."""
+
+    def test_broken_connection(self):
+        small = archives.small()
+        half = small.data[:len(small.data) // 2]
+        bodies = {
+            'Content-Length: %d' % len(small.data): half,
+            'Transfer-Encoding: chunked': b'%x\r\n%s\r\n' % (len(half), half),
+        }
+        for header, body in bodies.items():
+            with self.new_image(small.name) as image_id:
+                with self.beginning_of_upload(image_id, header) as connection:
+                    connection.sendall(body)
+                    self.wait_for_status(image_id, 'uploading')
+                self.wait_for_status(image_id, 'queued')
+                self.assert_queued(image_id)
+                task = self.upload(image_id, small.data)
+                self.assert_converted(image_id, task, small)
+
+    def test_second_upload_meanwhile(self):
+        small = archives.small()
+        half = len(small.data) // 2
+        with self.new_image(small.name) as image_id:
+            with self.beginning_of_upload(
+                    image_id,
+                    'Content-Length: %d' % len(small.data)) as connection:
+                connection.sendall(small.data[:half])
+                self.wait_for_status(image_id, 'uploading')
+                response = self.put(image_id, small.data)
+                self.assertEqual(409, response.status_code)
+                connection.sendall(small.data[half:])
+                self.assertIn(b' 204 ', connection.recv(1000))
+            task = cloud.wait_for_import(self.client, image_id)
+            self.assert_converted(image_id, task, small)
+
+    def test_uploads_at_once(self):
+        small = archives.small()
+        with futures.ThreadPoolExecutor(4) as pool:
+            for _ in range(5):
+                with self.new_image(small.name) as image_id:
+                    statuses = sorted(
+                        response.status_code for response in pool.map(
+                            lambda _: self.put(image_id, small.data),  # noqa
+                            range(4)))
+                    self.addDetail('statuses', content.text_content(
+                        repr(statuses)))
+                    self.settle(image_id, statuses)
+                    self.assertEqual([], self.cloud.staged())
+                    if 204 not in statuses:
+                        task = self.upload(image_id, small.data)
+                        self.assert_converted(image_id, task, small)
+
+    def settle(self, image_id, statuses):
+        if 204 in statuses:
+            task = cloud.wait_for_import(self.client, image_id)
+            self.assert_converted(image_id, task, archives.story())
+        else:
+            self.assert_queued(image_id)
+
+    def test_deleted_meanwhile(self):
+        small = archives.small()
+        half = len(small.data) // 2
+        image_id = self.client.images.create(
+            disk_format='vhd', container_format='ovf').id
+        with self.beginning_of_upload(
+                image_id,
+                'Content-Length: %d' % len(small.data)) as connection:
+            connection.sendall(small.data[:half])
+            self.wait_for_status(image_id, 'uploading')
+            self.client.images.delete(image_id)
+            connection.sendall(small.data[half:])
+            self.assertIn(b' 404 ', connection.recv(1000))
+        self.assertEqual([], self.cloud.staged())
+
+
+class TestClients(UploadCase):
+    """The programs that people upload images with."""
+
+    def setUp(self):
+        super().setUp()
+        self.image = archives.story()
+        file = tempfile.NamedTemporaryFile()
+        self.addCleanup(file.close)
+        file.write(self.image.data)
+        file.flush()
+        self.file = file.name
+
+    def run_program(self, *argv):
+        """Run a program, and return the image id that it prints."""
+        done = subprocess.run(
+            [services.script(argv[0]), *argv[1:]], capture_output=True,
+            text=True, env=self.cloud.env())
+        self.assertEqual(0, done.returncode, done.stderr)
+        return done.stdout
+
+    def assert_imported(self, image_id):
+        self.addCleanup(self.client.images.delete, image_id)
+        task = cloud.wait_for_import(self.client, image_id)
+        self.assert_converted(image_id, task, self.image)
+
+    @unittest.skipUnless(os.access(services.script('openstack'), os.X_OK),
+                         'openstackclient is not installed')
+    def test_openstack_image_create(self):
+        output = self.run_program(
+            'openstack', 'image', 'create', '--file', self.file,
+            '--disk-format', 'vhd', '--container-format', 'ovf',
+            '-f', 'json', 'story')
+        self.assert_imported(json.loads(output)['id'])
+
+    def test_glance_image_create(self):
+        output = self.run_program(
+            'glance', 'image-create', '--file', self.file,
+            '--disk-format', 'vhd', '--container-format', 'ovf',
+            '--name', 'story')
+        self.assert_imported(re.search(r'\| id +\| (\S+)', output)[1])
+
+    def test_openstacksdk(self):
+        connection = self.cloud.connection()
+        for source in ({'filename': self.file}, {'data': self.image.data}):
+            image = connection.create_image(
+                'story', disk_format='vhd', container_format='ovf',
+                wait=True, allow_duplicates=True, **source)
+            connection.image.wait_for_status(
+                image, 'active', failures=['queued'], wait=SECONDS)
+            task = cloud.newest_task(self.client, image.id)
+            self.assert_converted(image.id, task, self.image)
+            connection.delete_image(image.id)
+
+
+class TestQuota(UploadCase):
+    """Glance takes the data into staging, but refuses the import."""
+
+    OPTIONS = UploadCase.OPTIONS | {'options': {
+        'image_format': {'disk_formats': 'raw,vhd'}}}
+    LIMITS = {'image_size_total': 1, 'image_stage_total': 1000,
+              'image_count_total': 100, 'image_count_uploading': 100}
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.identity = cls.cloud.keystone.session('admin')
+        cls.limits = cls.request(
+            'POST', 'registered_limits', {'registered_limits': [
+                {'service_id': cls.endpoint()['service_id'],
+                 'resource_name': name, 'default_limit': limit}
+                for name, limit in cls.LIMITS.items()]})
+        for limit in cls.limits['registered_limits']:
+            cls.addClassCleanup(
+                cls.request, 'DELETE', 'registered_limits/' + limit['id'])
+        with cls.cloud.import_config.open('a') as config:
+            config.write(cls.options())
+        cls.cloud.restart_glance()
+
+    @classmethod
+    def request(cls, method, path, body=None):
+        response = cls.identity.request(
+            '%s/%s' % (cls.cloud.keystone.auth_url, path), method, json=body)
+        return response.json() if response.content else None
+
+    @classmethod
+    def endpoint(cls):
+        """Glance's public endpoint in the catalog."""
+        endpoints = cls.request(
+            'GET', 'endpoints?interface=public&region_id=' + cls.cloud.region)
+        return next(endpoint for endpoint in endpoints['endpoints']
+                    if endpoint['url'] == cls.cloud.url)
+
+    @classmethod
+    def options(cls):
+        """What makes Glance ask Keystone for limits."""
+        return '''
+[DEFAULT]
+use_keystone_limits = true
+
+[oslo_limit]
+auth_type = password
+auth_url = %s
+username = admin
+password = %s
+system_scope = all
+user_domain_id = default
+endpoint_id = %s
+''' % (cls.cloud.keystone.auth_url, keystone.PASSWORD, cls.endpoint()['id'])
+
+    def test_import_is_refused(self):
+        small = archives.small()
+        with self.new_image('others', 'raw', 'bare') as other:
+            self.assertEqual(
+                204, self.put(other, bytes(2 * MIB)).status_code)
+            with self.new_image('others', 'raw', 'bare') as image_id:
+                expected = self.put(image_id, small.data)
+            with self.new_image(small.name) as image_id:
+                response = self.put(image_id, small.data)
+                self.assertEqual(413, response.status_code)
+                self.assertEqual(text_of(expected), text_of(response))
+                self.client.images.delete(other)
+                self.assert_queued(image_id)
+                task = self.upload(image_id, small.data)
+                self.assert_converted(image_id, task, small)
+
+
+class TestRefuse(UploadCase):
+    """Uploads are refused."""
+
+    OPTIONS = UploadCase.OPTIONS | {
+        'xs_convert': {'on_plain_upload': 'refuse'},
+        'import_methods': ('web-download',)}
+
+    def test_refused(self):
+        data = archives.small().data
+        for body in (data, pieces(data)):
+            with self.new_image('ours') as image_id:
+                response = self.put(image_id, body)
+                self.assertEqual(409, response.status_code)
+                self.assertIn('openstack image create --import',
+                              response.text)
+                self.assert_queued(image_id)
+
+    def test_import(self):
+        small = archives.small()
+        with self.new_image(small.name) as image_id:
+            task = self.web_download(image_id, small.data)
+            self.assert_converted(image_id, task, small)
+            response = self.put(image_id, small.data)
+            self.assertNotIn('--import', response.text)
+
+    def test_other_images_are_left_alone(self):
+        with self.new_image('others', 'raw', 'bare') as image_id:
+            self.assertEqual(204, self.put(image_id, b'data').status_code)
+            self.assert_stored_as_it_came(image_id, b'data', 'raw', 'bare')
+
+
+class NoImportCase(UploadCase):
+    """Uploads of XenServer images are stored as they come."""
+
+    REASON: str | None = None
+
+    def test_stored_as_it_came(self):
+        data = archives.small().data
+        with self.new_image('ours') as image_id:
+            self.assertEqual(204, self.put(image_id, data).status_code)
+            self.assert_stored_as_it_came(image_id, data, 'vhd', 'ovf')
+        log = self.cloud.log.read_text(errors='replace')
+        found = re.search('ERROR .*are not converted .*because (.*)', log)
+        self.assertEqual(self.REASON, found and found[1])
+
+
+class TestPass(NoImportCase):
+    """That is what the operator wants."""
+
+    OPTIONS = UploadCase.OPTIONS | {'xs_convert': {'on_plain_upload': 'pass'}}
+
+
+class TestNoGlanceDirect(NoImportCase):
+    """Glance has no import method that would do."""
+
+    OPTIONS = UploadCase.OPTIONS | {'import_methods': ('web-download',)}
+    REASON = 'glance-direct is not among the enabled_import_methods'
+
+
+class TestNoPlugin(NoImportCase):
+    """Imports would not be converted either."""
+
+    OPTIONS = UploadCase.OPTIONS | {'image_import_plugins': ()}
+    REASON = 'xs_convert is not among the image_import_plugins'
+
+
+class TestSingleStore(UploadCase):
+    """The old set-up: one store without a name, node_staging_uri."""
+
+    OPTIONS = UploadCase.OPTIONS | {'single_store': True}
+
+    def test_converted(self):
+        small = archives.small()
+        for data in (small.data, pieces(small.data)):
+            with self.new_image(small.name) as image_id:
+                task = self.upload(image_id, data)
+                self.assert_converted(image_id, task, small)
+
+    def test_refused_then_good(self):
+        broken, small = archives.refused()[0], archives.small()
+        with self.new_image(small.name) as image_id:
+            task = self.upload(image_id, broken.data)
+            self.assert_refused(image_id, task, broken.reason)
+            task = self.upload(image_id, small.data)
+            self.assert_converted(image_id, task, small)
+
+
+class TestUwsgi(UploadCase):
+    """Glance runs under uWSGI."""
+
+    OPTIONS = UploadCase.OPTIONS | {'server': 'uwsgi'}
+
+    def test_converted(self):
+        small = archives.small()
+        with self.new_image(small.name) as image_id:
+            task = self.upload(image_id, small.data)
+            self.assert_converted(image_id, task, small)
+
+    def test_broken_connection(self):
+        small = archives.small()
+        with self.new_image(small.name) as image_id:
+            with self.beginning_of_upload(
+                    image_id,
+                    'Content-Length: %d' % len(small.data)) as connection:
+                connection.sendall(small.data[:len(small.data) // 2])
+                self.wait_for_status(image_id, 'uploading')
+            self.wait_for_status(image_id, 'queued')
+            self.assert_queued(image_id)

@@ -1,0 +1,169 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""What the tests of the converter have in common."""
+
+import contextlib
+import os
+import pathlib
+import resource
+import signal
+import tempfile
+import threading
+import time
+import unittest
+
+from glance_xs_convert import convert
+from glance_xs_convert import exceptions
+
+from tests.builder import archive
+from tests.builder import model
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+FIXTURES = ROOT.parent / 'shared' / 'fixtures'
+
+# A refusal has to come within seconds; the machine may be busy with more.
+PATIENCE = 20
+
+# File systems round the space of a file up by a few pages and keep the map
+# of its extents in further ones.
+SLACK = 64 * 1024
+
+
+class Hang(BaseException):
+    """The converter did not come to an end."""
+
+
+def _hang(signum, frame):
+    raise Hang(f'no end after {3 * PATIENCE} seconds')
+
+
+def open_files():
+    """How many files the process has open."""
+    return len(os.listdir('/proc/self/fd'))
+
+
+def fixtures(test):
+    """Return the directory of the fixtures, or skip ``test``."""
+    if not (FIXTURES / 'manifest.json').exists():
+        test.skipTest('the fixtures are not beside the checkout')
+    return FIXTURES
+
+
+class ConvertCase(unittest.TestCase):
+    """Converts archives into an empty directory and looks at what is left.
+
+    :ivar target: where the raw disk goes
+    """
+
+    def setUp(self):
+        super().setUp()
+        scratch = tempfile.TemporaryDirectory()
+        self.addCleanup(scratch.cleanup)
+        self.scratch = pathlib.Path(scratch.name)
+        self.output = self.scratch / 'output'
+        self.output.mkdir()
+        self.target = self.output / 'disk.raw'
+        before = signal.signal(signal.SIGALRM, _hang)
+        self.addCleanup(signal.signal, signal.SIGALRM, before)
+
+    def source(self, data):
+        """Return what ``convert`` is given: bytes go through a file."""
+        if not isinstance(data, bytes):
+            return data
+        path = self.scratch / 'source'
+        path.write_bytes(data)
+        return str(path)
+
+    def convert(self, data, **options):
+        """Convert ``data``: bytes, a path or a file object.
+
+        Whatever comes of it, no file stays open and no thread runs on.
+        """
+        source = self.source(data)
+        before = open_files(), threading.active_count()
+        signal.alarm(3 * PATIENCE)
+        try:
+            return convert.convert(source, str(self.target), **options)
+        finally:
+            signal.alarm(0)
+            self.assertEqual(before, (open_files(), self.threads(before[1])))
+
+    @contextlib.contextmanager
+    def memory(self, size):
+        """Let the process take no more than ``size`` further bytes."""
+        limits_before = resource.getrlimit(resource.RLIMIT_AS)
+        with open('/proc/self/statm') as statm:
+            used = int(statm.read().split()[0]) * resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_AS,
+                           (used + size, limits_before[1]))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_AS, limits_before)
+
+    def threads(self, wanted):
+        """How many threads run, once those had time to end that will."""
+        end = time.monotonic() + 5
+        while threading.active_count() > wanted and time.monotonic() < end:
+            time.sleep(0.01)
+        return threading.active_count()
+
+    def assert_converts(self, layers, data=None, **options):
+        """Check the disk that comes out against the model.
+
+        ``data`` is the chain in a plain .tgz unless it is given.
+        """
+        if data is None:
+            data = archive.tgz(archive.chain_members(layers))
+        result = self.convert(data, **options)
+        self.assert_disk(layers, result)
+        return result
+
+    def assert_disk(self, layers, result):
+        """Check bytes, size and space of the raw disk, and the result."""
+        self.assertIsNone(model.difference(self.target, layers))
+        self.assertEqual(model.size(layers), result.virtual_size)
+        self.assertEqual([layer.current_size for layer in layers],
+                         [layer.current_size for layer in result.layers])
+        self.assertLessEqual(self.target.stat().st_blocks * 512,
+                             model.allocation(layers) + SLACK)
+        self.assertEqual([self.target.name], os.listdir(self.output))
+
+    def assert_refused(self, data, error=exceptions.XsConvertError,
+                       member=None, **options):
+        """Check that ``data`` is refused and leaves nothing behind.
+
+        ``member`` is the name that has to be in the message.
+        """
+        source = self.source(data)
+        start = time.monotonic()
+        with self.assertRaises(error) as caught:
+            self.convert(source, **options)
+        self.assertLess(time.monotonic() - start, PATIENCE)
+        self.assertEqual([], os.listdir(self.output))
+        message = str(caught.exception)
+        self.assertRegex(message, r'^\S[^\n]*[^\s.]\.?$')
+        if member is not None:
+            self.assertIn(member, message)
+        return caught.exception
+
+    def assert_right_or_refused(self, layers, data, **options):
+        """Check that ``data`` gives the chain's disk or a typed error."""
+        try:
+            result = self.convert(data, **options)
+        except exceptions.XsConvertError:
+            self.assertEqual([], os.listdir(self.output))
+            return False
+        self.assert_disk(layers, result)
+        self.target.unlink()
+        return True

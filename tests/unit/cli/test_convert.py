@@ -1,0 +1,289 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""``glance-xs-convert convert``, and what all commands have in common."""
+
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import ddt
+
+from tests.builder import archive
+from tests.builder import chains
+from tests.builder import model
+from tests.builder import vhd
+from tests.unit import cases
+from tests.unit.cli import base
+
+MIB = vhd.MIB
+
+
+class Convert(base.CommandCase):
+
+    def setUp(self):
+        super().setUp()
+        self.story = chains.story_chain()
+        self.archive = self.source(self.story.archive)
+
+    def assert_story(self, ended):
+        self.assertEqual(0, ended.status, ended.stderr)
+        self.assertIsNone(model.difference(self.target, self.story.layers))
+        self.assertEqual([self.target.name], os.listdir(self.output))
+
+    def test_says_what_was_made(self):
+        ended = self.run_here('convert', self.archive, self.target)
+        self.assert_story(ended)
+        self.assertRegex(
+            ended.stdout,
+            rf'\A{self.target}: 64 MiB \({self.story.size} bytes\), '
+            r'2\.\d MiB of it allocated\n'
+            r'made of 3 layers in \d+\.\d seconds\n\Z')
+        self.assertEqual('', ended.stderr)
+
+    def test_one_layer(self):
+        source = self.source(archive.tgz(
+            archive.chain_members([vhd.Layer(MIB)])))
+        ended = self.run_here('convert', source, self.target)
+        self.assertIn('made of 1 layer in', ended.stdout)
+
+    def test_quiet(self):
+        for arguments in (('convert', '--quiet'), ('-q', 'convert')):
+            ended = self.run_here(*arguments, self.archive, self.target)
+            self.assert_story(ended)
+            self.assertEqual(('', ''), (ended.stdout, ended.stderr))
+            self.target.unlink()
+
+    def test_existing_target(self):
+        self.target.write_text('old')
+        ended = self.run_here('convert', self.archive, self.target)
+        self.assert_fails(ended, f'{self.target} exists')
+        self.assertEqual('old', self.target.read_text())
+        self.assert_story(
+            self.run_here('convert', '--force', self.archive, self.target))
+
+    def test_standard_input_is_a_pipe(self):
+        self.assert_story(self.run_apart(
+            'convert', '-', self.target, stdin=self.story.archive))
+
+    def test_standard_input_is_a_file(self):
+        with open(self.archive, 'rb') as file:
+            self.assert_story(self.run_apart(
+                'convert', '-', self.target, stdin=file))
+
+    def test_standard_input_is_closed(self):
+        ended = self.run_apart('convert', '-', self.target, stdin=None,
+                               preexec_fn=lambda: os.close(0))
+        self.assert_fails(ended, 'standard input cannot be read')
+
+    def test_standard_input_is_a_terminal(self):
+        ended = self.run_on_terminal('convert', '-', self.target)
+        self.assertEqual(1, ended.status)
+        self.assertIn('standard input is a terminal', ended.stdout)
+
+    def test_second_pass(self):
+        """A pipe can not be read twice, a file can."""
+        layer = vhd.Layer(MIB, [(7, chains.pattern(1))],
+                          layout=('blocks', 'header', 'bat'))
+        data = archive.tgz(archive.chain_members([layer]))
+        ended = self.run_apart('convert', '-', self.target, stdin=data)
+        self.assert_fails(ended, 'give it as a file')
+        with open(self.source(data), 'rb') as file:
+            ended = self.run_apart('convert', '-', self.target, stdin=file)
+        self.assertEqual(0, ended.status)
+        self.assertIsNone(model.difference(self.target, [layer]))
+
+    def test_limits(self):
+        ended = self.run_here('convert', '--max-chain-length', 2,
+                              self.archive, self.target)
+        self.assert_fails(ended, 'longer than the limit of 2 layers')
+        self.assertEqual([], os.listdir(self.output))
+
+    def test_progress_on_a_terminal(self):
+        """A bar, for what takes its time."""
+        reader, writer = os.pipe()
+        with os.fdopen(writer, 'wb') as file:
+            process = subprocess.Popen(
+                [sys.executable, '-c', SLOWLY, self.archive], stdout=file)
+        with os.fdopen(reader, 'rb') as file, process:
+            ended = self.run_on_terminal('convert', '-', self.target,
+                                         stdin=file)
+        self.assert_story(ended)
+        self.assertRegex(ended.stdout, r'[kM]B/s')
+        self.assertIn('./1.vhd', ended.stdout)
+
+    def test_no_progress_elsewhere(self):
+        with self.start('convert', '-', self.target) as process:
+            process.stdin.write(self.story.archive[:MIB])
+            time.sleep(1)
+            _, stderr = process.communicate(self.story.archive[MIB:])
+        self.assertEqual(b'', stderr)
+
+
+#: Writes a file to standard output, and takes two seconds for it.
+SLOWLY = """
+import sys, time
+data = open(sys.argv[1], 'rb').read()
+step = len(data) // 20 + 1
+for start in range(0, len(data), step):
+    sys.stdout.buffer.write(data[start:start + step])
+    sys.stdout.buffer.flush()
+    time.sleep(0.1)
+"""
+
+
+@ddt.ddt
+class Failures(base.CommandCase):
+    """One line on standard error, no traceback, and nothing left behind."""
+
+    def setUp(self):
+        super().setUp()
+        self.archive = chains.story_chain().archive
+
+    def tearDown(self):
+        self.assertEqual([], os.listdir(self.output))
+        super().tearDown()
+
+    @ddt.named_data(
+        ('convert', 'convert'), ('check', 'check'), ('inspect', 'inspect'),
+        ('map', 'inspect', '--map'))
+    def test_damaged_archive(self, *arguments):
+        path = self.source(self.archive[:-1000])
+        target = [self.target] if 'convert' in arguments else []
+        ended = self.run_apart(*arguments, path, *target)
+        self.assert_fails(ended, 'cut short')
+
+    @ddt.data('convert', 'check', 'inspect')
+    def test_no_archive(self, command):
+        target = [self.target] if command == 'convert' else []
+        ended = self.run_here(command, self.scratch / 'missing', *target)
+        self.assert_fails(ended, 'No such file or directory')
+        ended = self.run_here(command, self.scratch, *target)
+        self.assert_fails(ended, 'Is a directory')
+        ended = self.run_here(command, self.source(b'text'), *target)
+        self.assert_fails(ended, 'no tar archive')
+
+    def test_unwritable_target(self):
+        ended = self.run_here('convert', self.source(self.archive),
+                              self.scratch / 'nowhere' / 'disk.raw')
+        self.assert_fails(ended, 'cannot be made')
+
+    def test_debug(self):
+        ended = self.run_here('--debug', 'check', self.source(b'text'))
+        self.assertEqual(1, ended.status)
+        self.assertIn('Traceback', ended.stderr)
+
+    def test_odd_names(self):
+        for environment in ({'PYTHONIOENCODING': 'ascii'},
+                            {'PYTHONIOENCODING': 'utf-8'}):
+            ended = self.run_apart('check', b'sp\xc3\xa4\xff\nt',
+                                   environment=environment)
+            self.assert_fails(ended, '\\udcff\\nt')
+
+    def test_odd_names_of_layers(self):
+        layers = [vhd.Layer(MIB)]
+        name = 'schnapp\u00fcsch \udcff\n.vhd'
+        data = archive.tgz([archive.Member(name, layers[0].image())])
+        for environment in ({'PYTHONIOENCODING': 'ascii'},
+                            {'PYTHONIOENCODING': 'utf-8'}):
+            ended = self.run_apart('inspect', '--map', '-', stdin=data,
+                                   environment=environment)
+            self.assertEqual((0, ''), (ended.status, ended.stderr))
+            self.assertIn('\\x0a', ended.stdout)
+
+    def test_too_little_memory(self):
+        ended = self.run_apart(
+            '-c', RUN_IN_LITTLE_MEMORY, self.source(self.archive),
+            command=[sys.executable])
+        self.assert_fails(ended, 'more memory than there is')
+
+    @ddt.data(signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    def test_signal(self, number):
+        """Also while it waits for more of the archive."""
+        with self.start('convert', '-', self.target) as process:
+            process.stdin.write(self.archive[:MIB])
+            process.stdin.flush()
+            part = pathlib.Path(f'{self.target}.part')
+            end = time.monotonic() + cases.PATIENCE
+            while not part.exists() and time.monotonic() < end:
+                time.sleep(0.05)
+            time.sleep(0.2)
+            process.send_signal(number)
+            process.wait(cases.PATIENCE)
+            self.assertEqual(b'', process.stderr.read())
+        self.assertEqual(128 + number, process.returncode)
+
+    def test_nobody_reads_the_output(self):
+        reader, writer = os.pipe()
+        os.close(reader)
+        with os.fdopen(writer, 'wb') as file:
+            ended = self.run_apart('check', self.source(self.archive),
+                                   stdout=file)
+        self.assertEqual((141, ''), (ended.status, ended.stderr))
+
+    def test_output_cannot_be_written(self):
+        for options in ([], ['-f', 'value']):
+            with open('/dev/full', 'wb') as file:
+                ended = self.run_apart('check', *options,
+                                       self.source(self.archive), stdout=file)
+            self.assert_fails(ended, 'No space left on device')
+
+    def test_wrong_arguments(self):
+        for arguments in (['check'], ['check', '--max-chain-length', '0', '-'],
+                          ['unknown']):
+            ended = self.run_apart(*arguments)
+            self.assertEqual(2, ended.status)
+            self.assertNotIn('Traceback', ended.stderr)
+
+
+#: A process may have forgotten how to get memory by the time it reads.
+RUN_IN_LITTLE_MEMORY = """
+import sys
+from glance_xs_convert import footprint
+from glance_xs_convert.cli import main
+def write(*arguments):
+    raise MemoryError
+footprint.Footprint.write = write
+sys.exit(main.main(['check', sys.argv[1]]))
+"""
+
+
+class Start(base.CommandCase):
+
+    def test_help(self):
+        for arguments in ((), ('--help',), ('help',)):
+            ended = self.run_apart(*arguments)
+            self.assertEqual(0, ended.status)
+            for command in ('check', 'convert', 'inspect', 'status'):
+                self.assertIn(f'  {command} ', ended.stdout)
+
+    def test_version(self):
+        ended = self.run_apart('--version')
+        self.assertEqual(0, ended.status)
+        self.assertRegex(ended.stdout, r'\d\.\d')
+
+    def test_loads_only_what_it_needs(self):
+        """What is slow to load is loaded by the commands that use it."""
+        code = ('import sys; from glance_xs_convert.cli import main; '
+                'main.main(["inspect", sys.argv[1]]); '
+                'print(*sys.modules, file=sys.stderr)')
+        ended = self.run_apart(
+            '-c', code, self.source(chains.story_chain().archive),
+            command=[sys.executable])
+        loaded = ended.stderr.split()
+        self.assertIn('cliff.app', loaded)
+        for module in ('cmd2', 'glance', 'oslo_config', 'oslo_log', 'rich',
+                       'taskflow', 'tqdm'):
+            self.assertNotIn(module, loaded)

@@ -1,0 +1,238 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""XenServer images for the benchmark, the same ones from the same seed.
+
+A guest's disk is described by the writes that made it. Their data are a mix
+of text, machine code, noise and zeros; their places are those of files that
+were written in one go, or scattered as a database or a log leaves them. The
+structures come from the tests' builder; blocks are put together one by one,
+so that an image may be larger than the memory.
+"""
+
+from collections.abc import Iterable
+from collections.abc import Iterator
+import dataclasses
+import itertools
+import math
+import os
+import random
+import subprocess
+
+from tests.builder import archive
+from tests.builder import chains
+from tests.builder import vhd
+
+KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
+BLOCK = 2 * MIB
+PAGE = 4 * KIB
+#: blktap aligns a block's data to pages; the sector bitmap lies before it.
+STRIDE = PAGE + BLOCK
+
+#: What is written where: offset, size, kind of data, where in its pool.
+Write = tuple[int, int, int, int]
+#: How often each kind of data is written: text, code, noise, zeros.
+MIX = (56, 26, 7, 11)
+
+
+class Material:
+    """Pools of data, larger than what a decompressor looks back to."""
+
+    SIZE = 8 * MIB
+
+    def __init__(self, seed: str) -> None:
+        rng = random.Random(f'{seed} material')
+        words = [rng.randbytes(rng.randint(1, 5)).hex().encode()
+                 for _ in range(4000)]
+        phrases = [b' '.join(rng.choices(words, k=rng.randint(1, 5)))
+                   for _ in range(4000)]
+        operations = [rng.randbytes(rng.randint(3, 12)) for _ in range(4000)]
+        weights = [1 / rank for rank in range(1, 4001)]
+        count = self.SIZE // 8
+        text = b'\n'.join(rng.choices(phrases, weights, k=count))
+        code = b''.join(operation + bytes((operand,)) for operation, operand
+                        in zip(rng.choices(operations, weights, k=count),
+                               rng.choices(range(32), k=count)))
+        self._pools = [(pool * (1 + self.SIZE // len(pool)))[:self.SIZE]
+                       for pool in (text, code, rng.randbytes(self.SIZE),
+                                    bytes(self.SIZE))]
+
+    def take(self, size: int, kind: int, place: int) -> bytes:
+        """Bytes of a kind; the same place gives the same bytes."""
+        pool = self._pools[kind]
+        data = pool[place:place + size]
+        while len(data) < size:
+            data += pool[:size - len(data)]
+        return data
+
+
+def files(rng: random.Random, start: int, end: int, share: float,
+          ) -> Iterator[Write]:
+    """Files one after the other, which take a share of the space.
+
+    Their sizes are spread like those of a system disk: most are small, and
+    most data are in large ones.
+    """
+    offset = start
+    while offset < end:
+        size = min(int(rng.lognormvariate(math.log(64 * KIB), 1.8)), 32 * MIB)
+        size = -(-min(size, end - offset) // PAGE) * PAGE
+        yield _write(rng, offset, size)
+        gap = size * (1 - share) / share * rng.expovariate(1)
+        offset += size + int(gap) // PAGE * PAGE
+
+
+def scattered(rng: random.Random, start: int, end: int, size: int,
+              ) -> Iterator[Write]:
+    """Writes of 4 to 256 KiB anywhere; one in ten not aligned to pages."""
+    while size > 0:
+        length = int(4 * KIB * 2 ** rng.uniform(0, 6)) // PAGE * PAGE
+        unit = PAGE if rng.random() < 0.9 else vhd.SECTOR
+        yield _write(rng, rng.randrange(start, end - length, unit), length)
+        size -= length
+
+
+def every_other_page(rng: random.Random, start: int, end: int,
+                     ) -> Iterator[Write]:
+    """Half of the pages of every block, each on its own."""
+    for block in range(start, end, BLOCK):
+        pages = BLOCK // PAGE
+        for page in sorted(rng.sample(range(pages), pages // 2)):
+            yield _write(rng, block + page * PAGE, PAGE)
+
+
+def _write(rng: random.Random, offset: int, size: int) -> Write:
+    kind = rng.choices(range(len(MIX)), MIX)[0]
+    return offset, size, kind, rng.randrange(Material.SIZE)
+
+
+@dataclasses.dataclass(frozen=True)
+class Image:
+    """A XenServer image.
+
+    :ivar name: which tells it from all others
+    :ivar size: of the disk, in bytes
+    :ivar layers: what was written to each, from leaf to base
+    :ivar order: of the members, 0 being the leaf
+    """
+
+    name: str
+    size: int
+    layers: list[list[Write]]
+    order: tuple[int, ...]
+
+    def make(self, directory: str, seed: str) -> str:
+        """Write the archive unless it is there; return its path."""
+        path = os.path.join(directory, f'{self.name}-{seed}.tgz')
+        if not os.path.exists(path):
+            with open(path + '.part', 'wb') as target:
+                gzip = subprocess.Popen(['gzip', '-n'], stdout=target,
+                                        stdin=subprocess.PIPE)
+                with gzip.stdin as pipe:
+                    pipe.writelines(self._tar(Material(seed)))
+            if gzip.wait():
+                raise OSError(f'gzip cannot write {path}')
+            os.rename(path + '.part', path)
+        return path
+
+    def make_raw(self, directory: str, seed: str) -> str:
+        """Write the disk unless it is there; return its path."""
+        path = os.path.join(directory, f'{self.name}-{seed}.raw')
+        if not os.path.exists(path):
+            material = Material(seed)
+            with open(path + '.part', 'wb') as target:
+                for layer in reversed(self.layers):
+                    for offset, *source in layer:
+                        target.seek(offset)
+                        target.write(material.take(*source))
+                target.truncate(self.size)
+            os.rename(path + '.part', path)
+        return path
+
+    def _tar(self, material: Material) -> Iterator[bytes]:
+        """The archive, as ``tar -c .`` writes it."""
+        linked = chains.linked([vhd.Layer(self.size) for _ in self.layers])
+        yield archive.header(archive.directory())
+        for rank in self.order:
+            blocks = _by_block(self.layers[rank])
+            head, tail = _structures(linked[rank], blocks)
+            size = len(head) + STRIDE * len(blocks) + len(tail)
+            yield archive.header(archive.Member(
+                f'./{rank}.vhd', claimed_size=size))
+            yield head
+            for writes in blocks.values():
+                yield _block(writes, material)
+            yield tail + bytes(archive.padding(size))
+        yield archive.END_MARKER
+
+
+def _by_block(layer: list[Write]) -> dict[int, list[Write]]:
+    """The writes cut at the blocks' ends, offsets counted within a block.
+
+    Blocks come in the order in which they were first written.
+    """
+    blocks: dict[int, list[Write]] = {}
+    for offset, size, kind, place in layer:
+        while size:
+            block, start = divmod(offset, BLOCK)
+            part = min(size, BLOCK - start)
+            blocks.setdefault(block, []).append((start, part, kind, place))
+            offset, size = offset + part, size - part
+            place = (place + part) % Material.SIZE
+    return blocks
+
+
+def _structures(layer: vhd.Layer, blocks: Iterable[int],
+                ) -> tuple[bytes, bytes]:
+    """What lies before the blocks and what lies behind them."""
+    size = len(layer.tobytes()) - vhd.SECTOR
+    first = vhd.round_up(size + vhd.SECTOR, PAGE) - vhd.SECTOR
+    places = itertools.count(first // vhd.SECTOR, STRIDE // vhd.SECTOR)
+    file = dataclasses.replace(
+        layer, padding={'tail': (first - size) // vhd.SECTOR},
+        bat_entries=dict(zip(blocks, places))).tobytes()
+    return file[:-vhd.SECTOR], file[-vhd.SECTOR:]
+
+
+def _block(writes: list[Write], material: Material) -> bytes:
+    """A sector bitmap, the block's data, and what aligns the next one."""
+    data = bytearray(BLOCK)
+    sectors = BLOCK // vhd.SECTOR
+    bitmap = 0
+    for start, size, kind, place in writes:
+        data[start:start + size] = material.take(size, kind, place)
+        count = size // vhd.SECTOR
+        bitmap |= (1 << count) - 1 << sectors - start // vhd.SECTOR - count
+    return (bitmap.to_bytes(sectors // 8, 'big') + data
+            + bytes(STRIDE - BLOCK - vhd.SECTOR))
+
+
+def chain_of_3(size: int, order: tuple[int, ...] = (0, 1, 2)) -> Image:
+    """A system disk that was snapshot twice, with ``size`` bytes of VHDs.
+
+    It was filled to less than half; what came later is new files behind the
+    old ones, and many small writes all over the busiest part.
+    """
+    rng = random.Random(f'chain {size}')
+    base = [*files(rng, 0, _blocks(size * 0.54), 0.53)]
+    middle = [*files(rng, _blocks(size * 0.54), _blocks(size * 0.69), 0.53),
+              *scattered(rng, 0, _blocks(size * 0.14), int(size * 0.02))]
+    leaf = [*files(rng, _blocks(size * 0.66), _blocks(size * 0.81), 0.53),
+            *scattered(rng, _blocks(size * 0.10), _blocks(size * 0.24),
+                       int(size * 0.02))]
+    return Image(f'chain-{size}-{"".join(map(str, order))}',
+                 vhd.round_up(int(size * 1.48), GIB // 4),
+                 [leaf, middle, base], order)
+
+
+def _blocks(size: float) -> int:
+    return int(size) // BLOCK * BLOCK
