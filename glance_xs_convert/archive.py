@@ -212,10 +212,17 @@ class Archive:
         if sparse is None:
             data = forward.Window(self._bytes, info.size)
         else:
-            data = SparseReader(
-                self._bytes, info.size,
-                _checked_sparse_map(sparse, info.size, stored, name))
+            extents = _checked_sparse_map(sparse, info.size, stored, name)
+            self._check_holes(
+                info.size - sum(size for _, size in extents), name)
+            data = SparseReader(self._bytes, info.size, extents)
         return Member(index, info.name, info.size, data)
+
+    def _check_holes(self, size: int, name: str) -> None:
+        if size > self._limits.max_ignored_size:
+            raise exceptions.LimitExceeded(
+                f'tar left out {size} bytes of it as holes, and the limit is '
+                f'{self._limits.max_ignored_size}', member=name)
 
     def _skip_to(self, offset: int, name: str) -> None:
         if not self._bytes.position <= offset:
@@ -392,6 +399,11 @@ class _HeaderSource:
 
     def tell(self) -> int:
         return self._reader.position - len(self._peeked)
+
+    def seek(self, offset: int) -> None:
+        """``tarfile`` gives up a damaged header by going elsewhere."""
+        raise exceptions.DamagedArchive('a tar header is damaged',
+                                        offset=self._reader.position)
 
     def read(self, size: int) -> bytes:
         if self._peeked:

@@ -51,7 +51,7 @@ _STDIN = 0
 _STDOUT = 1
 
 #: How often the child reports, in seconds.
-REPORT_INTERVAL = 1.0
+REPORT_INTERVAL = 0.5
 #: How long it may take to clean up, once it was told to end.
 _GRACE = 5.0
 #: What the parent keeps of the child's standard error.
@@ -123,8 +123,8 @@ def run(request: Request, python: str,
     """Convert in a child process.
 
     :param python: the interpreter to run, see ``interpreter``
-    :param on_progress: called about once a second, also when nothing has
-                        happened; what it raises ends the child
+    :param on_progress: called about twice a second, also when nothing
+                        has happened; what it raises ends the child
     :param progress_timeout: seconds without progress after which the child
                              is ended
     :raises XsConvertError: the child's error, or it ended without one

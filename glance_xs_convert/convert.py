@@ -12,8 +12,10 @@
 
 """From an archive to a raw disk: composition, and nothing else."""
 
+import collections
 from collections.abc import Callable
 from collections.abc import Iterator
+from concurrent import futures
 import contextlib
 import dataclasses
 import hashlib
@@ -41,7 +43,7 @@ if TYPE_CHECKING:
 PARTIAL_SUFFIX = '.part'
 
 #: The archive is read in pieces of this size.
-_SOURCE_BUFFER = 512 * 1024
+_SOURCE_BUFFER = 64 * 1024
 
 Source = str | os.PathLike[str] | BinaryIO
 
@@ -270,6 +272,35 @@ class _Pass:
         self._progress.layer = None
 
 
+class _Digest:
+    """The SHA-256 of what passes by, computed by a thread of its own."""
+
+    #: Pieces that may wait to be hashed.
+    _AHEAD = 8
+
+    def __init__(self) -> None:
+        self._executor = futures.ThreadPoolExecutor(1)
+        self.restart()
+
+    def restart(self) -> None:
+        """Forget what has passed by."""
+        self._hash = hashlib.sha256()
+        self._waiting: collections.deque[futures.Future[None]] = (
+            collections.deque())
+
+    def update(self, data: memoryview) -> None:
+        """Add a piece, which is copied."""
+        if len(self._waiting) == self._AHEAD:
+            self._waiting.popleft().result()
+        self._waiting.append(
+            self._executor.submit(self._hash.update, bytes(data)))
+
+    def result(self) -> str:
+        """In hexadecimal digits; nothing can be added any more."""
+        self._executor.shutdown()
+        return self._hash.hexdigest()
+
+
 class _CountingFile(io.RawIOBase):
     """A file that reports how much has been read of it.
 
@@ -280,7 +311,7 @@ class _CountingFile(io.RawIOBase):
                  ) -> None:
         self._file = file
         self._progress = progress
-        self._hash = hashlib.sha256() if digest else None
+        self._digest = _Digest() if digest else None
         self._readinto: Callable[[memoryview], int | None] = getattr(
             file, 'readinto', self._read_and_copy)
 
@@ -295,8 +326,8 @@ class _CountingFile(io.RawIOBase):
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         self._progress.source_read = 0
-        if self._hash is not None:
-            self._hash = hashlib.sha256()
+        if self._digest is not None:
+            self._digest.restart()
         return self._file.seek(offset, whence)
 
     def readinto(self, buffer: 'WriteableBuffer') -> int:
@@ -309,13 +340,13 @@ class _CountingFile(io.RawIOBase):
                 break
             size += count
         self._progress.source_read += size
-        if self._hash is not None:
-            self._hash.update(view[:size])
+        if self._digest is not None:
+            self._digest.update(view[:size])
         return size
 
     def digest(self) -> str:
         """The SHA-256 in hexadecimal digits; empty if it is not computed."""
-        return '' if self._hash is None else self._hash.hexdigest()
+        return '' if self._digest is None else self._digest.result()
 
     def _read_and_copy(self, view: memoryview) -> int:
         data = self._file.read(len(view))

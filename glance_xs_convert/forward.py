@@ -20,8 +20,8 @@ import threading
 from typing import Protocol
 
 #: What is decompressed at a time, and how much of it may wait to be used.
-CHUNK_SIZE = 512 * 1024
-CHUNKS_AHEAD = 6
+CHUNK_SIZE = 2 * 1024 ** 2
+CHUNKS_AHEAD = 3
 
 #: A part of a buffer: the bytes from the first index up to the second.
 Piece = tuple[bytes, int, int]

@@ -47,7 +47,7 @@ class Gunzip:
                                 checksum says
         """
         try:
-            return self._file.read(size)
+            return self._file.read1(size)
         except EOFError:
             raise exceptions.DamagedArchive(
                 'the gzip data end early: the archive is cut short') from None

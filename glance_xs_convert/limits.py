@@ -25,7 +25,8 @@ class Limits:
     :ivar max_chain_length: layers from the leaf to the base
     :ivar max_members: members of the archive, of whatever kind
     :ivar max_ignored_size: bytes of all members that are no part of the
-                            chain, together
+                            chain, together; of one VHD's file that belong
+                            to no block; and of one member's holes
     """
 
     max_virtual_size: int = vhd_layout.MAX_DISK_SIZE

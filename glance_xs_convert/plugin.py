@@ -49,7 +49,7 @@ _FILE_SCHEME = 'file://'
 _SUFFIX = '.raw'
 _MIB = 1024 ** 2
 #: How often the task's message is changed, in seconds.
-_REPORT_INTERVAL = 2.0
+_REPORT_INTERVAL = 1.0
 _SIGNATURE_PREFIX = 'img_signature'
 #: Properties with this prefix are Glance's own.
 _RESERVED_PREFIX = 'os_glance_'

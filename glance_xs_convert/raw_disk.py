@@ -42,8 +42,7 @@ _WHOLE_REGION = (1 << _REGION_SECTORS) - 1
 
 #: Zeros that fill such a piece of the disk are left out of the file.
 PAGE_SIZE = 4096
-_ZERO_PAGE = bytes(PAGE_SIZE)
-_ZEROS = bytes(1024 ** 2)
+_ZEROS = bytes(REGION_SIZE)
 #: The unit of ``st_blocks``, whatever the file system's block size.
 _STAT_BLOCK = 512
 
@@ -390,21 +389,52 @@ def split_zeros(buffer: bytes, start: int, end: int, shift: int,
     :returns: (whether there are data, from index, up to index), in order and
               without gaps
     """
-    if _ZEROS.startswith(memoryview(buffer)[start:end]):
-        yield False, start, end
-        return
-    was_data, since = True, start
-    page = start
-    while page < end:
-        following = min(page + PAGE_SIZE - (page + shift) % PAGE_SIZE, end)
-        is_data = not buffer.startswith(
-            _ZERO_PAGE[:following - page], page, following)
-        if is_data != was_data:
-            if since < page:
-                yield was_data, since, page
-            was_data, since = is_data, page
-        page = following
-    yield was_data, since, end
+    data = start
+    for first, last in _zero_pages(buffer, start, end, shift):
+        if data < first:
+            yield True, data, first
+        yield False, first, last
+        data = last
+    if data < end:
+        yield True, data, end
+
+
+def _zero_pages(buffer: bytes, start: int, end: int, shift: int,
+                ) -> Iterator[tuple[int, int]]:
+    """The pages of zeros between two indices, and parts of pages at both.
+
+    Only pages that begin with a zero are looked at.
+
+    :returns: (from index, up to index), in order
+    """
+    view = memoryview(buffer)
+    page = min(start + -(start + shift) % PAGE_SIZE, end)
+    if start < page and _ZEROS.startswith(view[start:page]):
+        yield start, page
+    heads = buffer[page:end:PAGE_SIZE]
+    index = heads.find(0)
+    while index >= 0:
+        most = len(heads[index:]) - len(heads[index:].lstrip(b'\0'))
+        first = page + index * PAGE_SIZE
+        count = _count_zero_pages(view[first:end], most)
+        if count:
+            yield first, min(first + count * PAGE_SIZE, end)
+        index = heads.find(0, index + count + 1)
+
+
+def _count_zero_pages(view: memoryview, most: int) -> int:
+    """With how many pages of zeros a stretch begins, at the most."""
+    if not _ZEROS.startswith(view[:PAGE_SIZE]):
+        return 0
+    low, high = 1, most
+    count = most
+    while low < high:
+        if _ZEROS.startswith(view[:count * PAGE_SIZE]):
+            low = count
+        else:
+            high = count - 1
+        count = -(-(low + high) // 2)
+    return low
 
 
 @contextlib.contextmanager

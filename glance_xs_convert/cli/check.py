@@ -17,9 +17,9 @@ from typing import Any
 
 from cliff import show
 
-from glance_xs_convert import convert
 from glance_xs_convert.cli import common
 from glance_xs_convert.cli import progress as progress_
+from glance_xs_convert import convert
 
 _GIB = 1024 ** 3
 

@@ -33,11 +33,11 @@ from oslo_upgradecheck import upgradecheck
 from stevedore import named
 
 from glance_xs_convert import child
+from glance_xs_convert.cli import common
+from glance_xs_convert.cli import deployment as deployment_
 from glance_xs_convert import exceptions
 from glance_xs_convert import opts
 from glance_xs_convert import vhd_layout
-from glance_xs_convert.cli import common
-from glance_xs_convert.cli import deployment as deployment_
 
 Code = upgradecheck.Code
 Result = upgradecheck.Result

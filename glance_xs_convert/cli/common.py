@@ -15,6 +15,7 @@
 import argparse
 from collections.abc import Iterator
 import contextlib
+import io
 import os
 import stat
 import sys
@@ -108,7 +109,7 @@ def _standard_input(progress: convert.Progress) -> BinaryIO:
         raise exceptions.UnreadableSource(
             'standard input is a terminal, and no archive')
     try:
-        file = open(0, 'rb', buffering=0, closefd=False)
+        file = io.FileIO(0, closefd=False)
         status = os.fstat(0)
     except OSError as error:
         raise exceptions.UnreadableSource(

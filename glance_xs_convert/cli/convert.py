@@ -18,9 +18,9 @@ import time
 
 from cliff import command
 
-from glance_xs_convert import convert
 from glance_xs_convert.cli import common
 from glance_xs_convert.cli import progress as progress_
+from glance_xs_convert import convert
 
 #: The unit of ``st_blocks``, whatever the file system's block size.
 _STAT_BLOCK = 512
@@ -32,6 +32,9 @@ class Convert(command.Command):
     The raw disk is sparse, and exactly as large as the disk that the guest
     saw. It gets its name when all of the archive was found to be sound.
     """
+
+    def get_epilog(self) -> str:
+        return ''
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         parser = super().get_parser(prog_name)

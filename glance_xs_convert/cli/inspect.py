@@ -20,11 +20,11 @@ from typing import Any
 from cliff import lister
 
 from glance_xs_convert import chain
-from glance_xs_convert import convert
-from glance_xs_convert import exceptions
 from glance_xs_convert.cli import common
 from glance_xs_convert.cli import picture
 from glance_xs_convert.cli import progress as progress_
+from glance_xs_convert import convert
+from glance_xs_convert import exceptions
 
 _COLUMNS = ('Name', 'Type', 'Virtual Size', 'Allocated', 'File Size',
             'Creator', 'UUID', 'Parent UUID', 'Hidden')

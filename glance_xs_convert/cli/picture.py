@@ -17,20 +17,20 @@ shows the layer that most of it comes from, and how much of it has been
 written at all. The newer a layer, the warmer its colour.
 """
 
-import colorsys
 from collections.abc import Callable
 from collections.abc import Iterator
 from collections.abc import Sequence
+import colorsys
 import dataclasses
+import html
 import itertools
 import os
 import shutil
 import string
 from typing import TextIO
-from xml.sax import saxutils
 
-from glance_xs_convert import footprint
 from glance_xs_convert.cli import common
+from glance_xs_convert import footprint
 
 _SMALLEST_CELL = 4096
 
@@ -196,7 +196,7 @@ class Picture:
         return (f'<rect x="{left}" y="{top}" '
                 f'width="{run.count * _SVG_CELL}" height="{_SVG_CELL}" '
                 f'{self._svg_fill(run.rank, run.shade)}>'
-                f'<title>{saxutils.escape(name)}: '
+                f'<title>{html.escape(name)}: '
                 f'{common.size_text(start)} to {common.size_text(end)}'
                 '</title></rect>')
 
@@ -212,7 +212,7 @@ class Picture:
             yield (f'<rect x="{_SVG_MARGIN}" y="{top - 10}" width="12" '
                    f'height="12" {self._svg_fill(rank, _FULL)}/>')
             yield (f'<text x="{_SVG_MARGIN + _SVG_LINE}" y="{top}">'
-                   f'{saxutils.escape(name)}: {size}, {share:.1%}</text>')
+                   f'{html.escape(name)}: {size}, {share:.1%}</text>')
             top += _SVG_LINE
         yield (f'<text x="{_SVG_MARGIN}" y="{top}">One cell is '
                f'{common.size_text(cell_size)}, one line '
