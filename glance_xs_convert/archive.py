@@ -37,12 +37,13 @@ from glance_xs_convert import gunzip
 from glance_xs_convert import limits as limits_
 from glance_xs_convert import vhd_layout
 
-#: What one member's headers (long names, pax records) may amount to, and
-#: what may be read of them at once.
+#: What one member's headers (long names, pax records) may amount to, what
+#: those of all members may, and what may be read of them at once.
 _MAX_HEADERS = 64 * 1024
+_MAX_ALL_HEADERS = 2 * 1024 ** 2
 _MAX_HEADER_READ = 16 * 1024
 #: The standard library's pax parser is quadratic in the length of a number.
-_ENDLESS_NUMBER = re.compile(rb'[0-9]{500}')
+_ENDLESS_NUMBER = re.compile(rb'[0-9]{64}')
 #: What may follow the end-of-archive marker: the rest of tar's last record.
 _MAX_TRAILER = 16 * 1024 ** 2
 #: A layer of the largest disk with its tables, twice: tar headers that
@@ -388,9 +389,10 @@ class _HeaderSource:
         self._reader = reader
         self._peeked = b''
         self._left = 0
+        self._all_left = _MAX_ALL_HEADERS
 
     def start_member(self) -> None:
-        self._left = _MAX_HEADERS
+        self._left = min(_MAX_HEADERS, self._all_left)
 
     def peek(self) -> bytes:
         """The first header; fewer bytes where the archive is shorter."""
@@ -412,12 +414,14 @@ class _HeaderSource:
         if not 0 <= size <= min(_MAX_HEADER_READ, self._left):
             raise exceptions.DamagedArchive(
                 f'more than {_MAX_HEADERS // 1024} KiB of tar headers '
-                'precede a member', offset=self._reader.position)
+                f'precede a member, or {_MAX_ALL_HEADERS // 1024 ** 2} MiB '
+                'all members', offset=self._reader.position)
         self._left -= size
+        self._all_left -= size
         data = self._read(size)
         if size > tarfile.BLOCKSIZE and _ENDLESS_NUMBER.search(data):
             raise exceptions.DamagedArchive(
-                'an extended tar header holds a number of over 500 digits',
+                'an extended tar header holds a number of 64 digits',
                 offset=self._reader.position)
         return data
 
