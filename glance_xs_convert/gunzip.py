@@ -51,6 +51,6 @@ class Gunzip:
         except EOFError:
             raise exceptions.DamagedArchive(
                 'the gzip data end early: the archive is cut short') from None
-        except (gzip.BadGzipFile, _Error) as error:
+        except (gzip.BadGzipFile, ValueError, _Error) as error:
             raise exceptions.DamagedArchive(
                 f'the gzip data are damaged ({error})') from None

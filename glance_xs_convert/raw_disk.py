@@ -175,6 +175,8 @@ class RawDisk:
         #: The layers that are complete, and the one that is being written.
         self._spans: list[_Span] = []
         self._layer = _Span(0, 0, 0, SectorMap(), False)
+        #: The regions in which something was written.
+        self._touched = bytearray()
         #: Of the latter: what newer ones have decided, its own map if older
         #: ones are still to come, and where it ends.
         self._newer: list[SectorMap] = []
@@ -245,9 +247,11 @@ class RawDisk:
         """
         sectors = -(-extent.size // _SECTOR)
         visible = self._visible(extent.offset, sectors, extent.written)
+        region, shift = _in_region(extent.offset, sectors)
         if self._decides is not None and extent.written:
-            region, shift = _in_region(extent.offset, sectors)
             self._decides.add(region, extent.written << shift)
+        if visible:
+            self._touch(region)
         size = max(0, min(extent.size, self._size - extent.offset))
         done = 0
         for first, end in _runs(visible, sectors):
@@ -266,7 +270,8 @@ class RawDisk:
         if not self._newer:
             self._file.clear(offset, end - offset)
             return
-        for region in range(offset // REGION_SIZE, -(-end // REGION_SIZE)):
+        region = self._touched.find(1, offset // REGION_SIZE)
+        while region >= 0:
             undecided = _WHOLE_REGION
             for decided in self._newer:
                 undecided &= ~decided[region]
@@ -275,6 +280,13 @@ class RawDisk:
                 start = max(offset, region_start + first * _SECTOR)
                 stop = region_start + last * _SECTOR
                 self._file.clear(start, stop - start)
+            region = self._touched.find(1, region + 1)
+
+    def _touch(self, region: int) -> None:
+        """There may be data in a region now."""
+        if region >= len(self._touched):
+            self._touched.extend(bytes(region + 1 - len(self._touched)))
+        self._touched[region] = 1
 
 
 class SparseFile:

@@ -151,8 +151,8 @@ def _next_pass(opened: archive.Members, limits: limits_.Limits,
         vhd = found.get(member.index)
         if vhd is None:
             opened.ignore(member)
-        else:
-            _collect(vhd, member.data, limits)
+        elif vhd.damage is None and not vhd.structures.complete:
+            _read(vhd, member.data, limits)
 
 
 def _examine(member: archive.Member, opened: archive.Members,
@@ -173,16 +173,14 @@ def _examine(member: archive.Member, opened: archive.Members,
             structures.footer = _footer_at_end(member)
             if structures.footer is None:
                 return None
-            return Surveyed(place, member.name, member.size, structures)
     vhd = Surveyed(place, member.name, member.size, structures)
-    _collect(vhd, data, limits)
+    _read(vhd, data, limits)
     return vhd
 
 
-def _collect(vhd: Surveyed, data: forward.Reader, limits: limits_.Limits,
-             ) -> None:
-    if vhd.structures.complete or vhd.damage is not None:
-        return
+def _read(vhd: Surveyed, data: forward.Reader, limits: limits_.Limits,
+          ) -> None:
+    """Learn what there is to learn in this pass."""
     stream = vhd_stream.VhdStream(vhd.name, vhd.size, data, limits,
                                   vhd.structures)
     try:

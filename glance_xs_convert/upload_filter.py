@@ -57,6 +57,10 @@ REFUSAL = ('Data of {disk_format}/{container_format} images is not accepted '
            'the image instead, for example with "openstack image create '
            '--import" or "glance image-create-via-import".')
 
+#: Two requests that stage data for one image at the same moment may both
+#: fail in Glance, and leave data behind.
+BUSY = 'Data of image {id} is being uploaded already.'
+
 _PLUGIN = 'xs_convert'
 _METHOD = 'glance-direct'
 #: What the path of an upload is behind Glance's version negotiation.
@@ -77,6 +81,7 @@ class UploadFilter:
     def __init__(self, application: Application, refuses: bool) -> None:
         self.application = application
         self.refuses = refuses
+        self._uploads: dict[str, object] = {}
 
     def __call__(self, environ: Environ, start_response: Any,
                  ) -> Iterable[bytes]:
@@ -98,7 +103,13 @@ class UploadFilter:
             return self.application
         if self.refuses:
             return webob.exc.HTTPConflict(REFUSAL.format(**image))
-        return self._import(request, path, image)
+        upload = object()
+        if self._uploads.setdefault(path, upload) is not upload:
+            return webob.exc.HTTPConflict(BUSY.format(**image))
+        try:
+            return self._import(request, path, image)
+        finally:
+            del self._uploads[path]
 
     def _get(self, request: Any, path: str) -> dict[str, Any] | None:
         """The image's record as the user sees it, or None."""
@@ -159,11 +170,15 @@ def _to_import(request: Any, path: str) -> Any:
 
 
 def _is_ours(image: dict[str, Any]) -> bool:
-    """Whether a record waits for data that the plugin converts."""
+    """Whether a record is declared to be what the plugin converts.
+
+    It may be in any status: those that wait for no data are refused by
+    Glance, and what it was a moment ago says nothing.
+    """
     containers = ['ovf']
     if CONF[opts.GROUP].convert_bare_vhd:
         containers.append('bare')
-    return (image['status'] == 'queued' and image['disk_format'] == 'vhd'
+    return (image['disk_format'] == 'vhd'
             and image['container_format'] in containers)
 
 

@@ -133,6 +133,8 @@ class VhdStream:
         :raises NotInOrder: a structure does not come before the data
         """
         known = self.known
+        if known.footer is not None:
+            self._check_size(known.footer)
         if known.complete:
             return
         if self.size < vhd_layout.Footer.SIZE:

@@ -234,5 +234,36 @@ def chain_of_3(size: int, order: tuple[int, ...] = (0, 1, 2)) -> Image:
                  [leaf, middle, base], order)
 
 
+def single(size: int) -> Image:
+    """A system disk that was never snapshot: one VHD."""
+    rng = random.Random(f'single {size}')
+    end = _blocks(size)
+    layer = [*files(rng, 0, end, 0.53),
+             *scattered(rng, 0, end // 4, size // 25)]
+    return Image(f'single-{size}', vhd.round_up(int(size * 1.48), GIB // 4),
+                 [layer], (0,))
+
+
+def half_full(size: int) -> Image:
+    """A chain of 3, every block of every layer written in 4 KiB pieces."""
+    disk = _blocks(size / 3)
+    layers = [[*every_other_page(random.Random(f'half {size} {rank}'),
+                                 0, disk)] for rank in range(3)]
+    return Image(f'half-{size}', disk, layers, (0, 1, 2))
+
+
+def sparse_chain(disk: int, data: int, length: int = 30) -> Image:
+    """A large disk with few data, in few places that many layers share."""
+    rng = random.Random(f'sparse {disk} {data} {length}')
+    count = -(-data // (length * BLOCK))
+    share = data / (length * count * BLOCK)
+    places = rng.sample(range(0, disk, BLOCK), length)
+    layers = [[write for place in sorted(rng.sample(places, count))
+               for write in files(rng, place, place + BLOCK, share)]
+              for _ in range(length)]
+    return Image(f'sparse-{disk}-{data}-{length}', disk, layers,
+                 tuple(range(length)))
+
+
 def _blocks(size: float) -> int:
     return int(size) // BLOCK * BLOCK

@@ -44,7 +44,7 @@ from tests.functional import file_server
 
 DISK_SIZE = 128 * vhd.MIB
 BULK = ((30, 8), (16, 4), (10, 2))
-SWAP_SIZE = 3 * vhd.GIB
+SWAP_SIZE = 3500 * vhd.MIB
 SECONDS = 600
 TABLE_ROW = re.compile(r'^\| (\S+) +\| (.*?) +\|$', re.MULTILINE)
 

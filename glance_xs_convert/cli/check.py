@@ -24,7 +24,7 @@ from glance_xs_convert import convert
 _GIB = 1024 ** 3
 
 
-class Check(show.ShowOne):
+class Check(common.Command, show.ShowOne):
     """Say whether a XenServer image can be imported, and what that takes.
 
     All of the archive is read and nothing is written. The exit status is 1

@@ -20,19 +20,37 @@ import os
 import stat
 import sys
 from typing import BinaryIO
+from typing import TYPE_CHECKING
 
 from cliff import columns
+from cliff import command
 
 from glance_xs_convert import convert
 from glance_xs_convert import exceptions
 from glance_xs_convert import limits as limits_
+
+if TYPE_CHECKING:
+    _IntColumn = columns.FormattableColumn[int]
+else:
+    _IntColumn = columns.FormattableColumn
 
 _STANDARD_INPUT = '-'
 _GIB = 1024 ** 3
 _UNITS = ('KiB', 'MiB', 'GiB', 'TiB')
 
 
-class Size(columns.FormattableColumn[int]):
+class Command(command.Command):
+    """A command of this package's own."""
+
+    def get_epilog(self) -> str:
+        """Nothing: cliff names the package that a command comes from.
+
+        To find that out it reads about all packages that are installed.
+        """
+        return ''
+
+
+class Size(_IntColumn):
     """Bytes: a plain number for programs, with a unit for people."""
 
     def human_readable(self) -> str:

@@ -16,8 +16,6 @@ import argparse
 import os
 import time
 
-from cliff import command
-
 from glance_xs_convert.cli import common
 from glance_xs_convert.cli import progress as progress_
 from glance_xs_convert import convert
@@ -26,7 +24,7 @@ from glance_xs_convert import convert
 _STAT_BLOCK = 512
 
 
-class Convert(command.Command):
+class Convert(common.Command):
     """Convert a XenServer image to a raw disk.
 
     The raw disk is sparse, and exactly as large as the disk that the guest

@@ -31,7 +31,7 @@ _COLUMNS = ('Name', 'Type', 'Virtual Size', 'Allocated', 'File Size',
 _VISIBLE = 'Visible'
 
 
-class Inspect(lister.Lister):
+class Inspect(common.Command, lister.Lister):
     """Show the chain of VHDs in a XenServer image, from leaf to base.
 
     The raw disk that comes out has the virtual size of the first one. All

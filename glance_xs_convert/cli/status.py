@@ -17,23 +17,31 @@ from collections.abc import Iterable
 from collections.abc import Sequence
 import os
 import textwrap
+from typing import TYPE_CHECKING
 
 from cliff import columns
 from cliff import lister
+
+from glance_xs_convert.cli import common
 
 #: What oslo.upgradecheck's commands return when a check itself goes wrong.
 _BROKEN = 255
 _WIDTH = 60
 
+if TYPE_CHECKING:
+    _TextColumn = columns.FormattableColumn[str]
+else:
+    _TextColumn = columns.FormattableColumn
 
-class Details(columns.FormattableColumn[str]):
+
+class Details(_TextColumn):
     """A sentence, wrapped for people as oslo.upgradecheck does."""
 
     def human_readable(self) -> str:
         return textwrap.fill(self._value, _WIDTH)
 
 
-class Status(lister.Lister):
+class Status(common.Command, lister.Lister):
     """Say whether Glance is set up to convert XenServer images.
 
     Glance's configuration is read as Glance does. This is best run by the

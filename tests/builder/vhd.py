@@ -212,7 +212,7 @@ def _pack(fields: abc.Iterable[tuple[str, str]],
 
     values = {**values, **overrides}
     if 'checksum' not in overrides:
-        cleared = {name: 0 for name in ('checksum', *unsummed)}
+        cleared = dict.fromkeys(('checksum', *unsummed), 0)
         values['checksum'] = checksum(packed({**values, **cleared}))
     return packed(values)
 

@@ -178,8 +178,11 @@ class Cloud:
 
         :raises ServiceError: if a service does not come up
         """
-        self._foundation = (Foundation(self.directory, detach=True)
-                            if self._detach else Foundation.shared())
+        if self._detach:
+            self._foundation = Foundation(self.directory, detach=True)
+        else:
+            self._foundation = Foundation.shared()
+            atexit.register(self.close)
         self._make_directories()
         self._write_configuration()
         shutil.copy(self._foundation.database, self._database)
@@ -315,11 +318,13 @@ class Cloud:
 
     def close(self) -> None:
         """Stop Glance and remove its directory."""
+        atexit.unregister(self.close)
         self._service.close()
         if self._detach and self._foundation is not None:
             self._foundation.close()
         elif self.region:
             self.keystone.remove_region(self.region)
+            self.region = ''
         shutil.rmtree(self.directory, ignore_errors=True)
 
     def __enter__(self) -> 'Cloud':

@@ -360,6 +360,7 @@ class TestInterrupted(base.ImportCase):
         self.assert_stored([])
 
 
+@unittest.skipUnless(shutil.which('mount'), 'there is no mount command')
 class TestSmallStaging(base.ImportCase):
     """The staging area has room for the archive, but not for the disk."""
 

@@ -419,8 +419,6 @@ class TestClients(UploadCase):
 class TestQuota(UploadCase):
     """Glance takes the data into staging, but refuses the import."""
 
-    OPTIONS = UploadCase.OPTIONS | {'options': {
-        'image_format': {'disk_formats': 'raw,vhd'}}}
     LIMITS = {'image_size_total': 1, 'image_stage_total': 1000,
               'image_count_total': 100, 'image_count_uploading': 100}
 
@@ -428,16 +426,18 @@ class TestQuota(UploadCase):
     def setUpClass(cls):
         super().setUpClass()
         cls.identity = cls.cloud.keystone.session('admin')
-        cls.limits = cls.request(
+        endpoint = cls.endpoint()
+        limits = cls.request(
             'POST', 'registered_limits', {'registered_limits': [
-                {'service_id': cls.endpoint()['service_id'],
+                {'service_id': endpoint['service_id'],
+                 'region_id': endpoint['region_id'],
                  'resource_name': name, 'default_limit': limit}
                 for name, limit in cls.LIMITS.items()]})
-        for limit in cls.limits['registered_limits']:
+        for limit in limits['registered_limits']:
             cls.addClassCleanup(
                 cls.request, 'DELETE', 'registered_limits/' + limit['id'])
         with cls.cloud.import_config.open('a') as config:
-            config.write(cls.options())
+            config.write(cls.options(endpoint['id']))
         cls.cloud.restart_glance()
 
     @classmethod
@@ -455,7 +455,7 @@ class TestQuota(UploadCase):
                     if endpoint['url'] == cls.cloud.url)
 
     @classmethod
-    def options(cls):
+    def options(cls, endpoint_id):
         """What makes Glance ask Keystone for limits."""
         return '''
 [DEFAULT]
@@ -469,23 +469,21 @@ password = %s
 system_scope = all
 user_domain_id = default
 endpoint_id = %s
-''' % (cls.cloud.keystone.auth_url, keystone.PASSWORD, cls.endpoint()['id'])
+''' % (cls.cloud.keystone.auth_url, keystone.PASSWORD, endpoint_id)
 
     def test_import_is_refused(self):
         small = archives.small()
-        with self.new_image('others', 'raw', 'bare') as other:
-            self.assertEqual(
-                204, self.put(other, bytes(2 * MIB)).status_code)
-            with self.new_image('others', 'raw', 'bare') as image_id:
-                expected = self.put(image_id, small.data)
-            with self.new_image(small.name) as image_id:
+        with self.new_image(small.name) as image_id:
+            with self.new_image('others', 'raw', 'bare') as other:
+                self.put(other, pieces(bytes(2 * MIB)))
+                with self.new_image('others', 'raw', 'bare') as another:
+                    expected = self.put(another, small.data)
                 response = self.put(image_id, small.data)
-                self.assertEqual(413, response.status_code)
-                self.assertEqual(text_of(expected), text_of(response))
-                self.client.images.delete(other)
-                self.assert_queued(image_id)
-                task = self.upload(image_id, small.data)
-                self.assert_converted(image_id, task, small)
+                self.assertEqual((413, text_of(expected)),
+                                 (response.status_code, text_of(response)))
+            self.assert_queued(image_id)
+            task = self.upload(image_id, small.data)
+            self.assert_converted(image_id, task, small)
 
 
 class TestRefuse(UploadCase):

@@ -106,7 +106,7 @@ class AgainstFixtures(unittest.TestCase):
                     hashlib.sha256(data).hexdigest(),
                     hashlib.sha256(built).hexdigest(), member.name)
 
-    @ddt.data('base-image.tgz', 'snapshot-chain.tgz', 'resized-chain.tgz')
+    @ddt.data('base-image.tgz', 'resized-chain.tgz')
     def test_model_gives_the_recorded_sum(self, name):
         with tarfile.open(self.fixtures / name) as image:
             files = {member.name: image.extractfile(member).read()

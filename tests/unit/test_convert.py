@@ -67,7 +67,7 @@ def with_layer(layers, number, **changes):
 
 def named(**cases_):
     """Turn keyword arguments into what ``ddt.named_data`` takes."""
-    return [(name, value) for name, value in cases_.items()]
+    return list(cases_.items())
 
 
 @ddt.ddt

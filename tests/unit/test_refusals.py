@@ -275,7 +275,7 @@ class Vhds(cases.ConvertCase):
                  padding={'tail': 8})
 
     def test_all_blocks_in_one_place(self):
-        self.bat({block: 4 for block in range(16)})
+        self.bat(dict.fromkeys(range(16), 4))
 
     @ddt.data(0, 1, 511, 512, 600, 1536, 2048, 5000)
     def test_member_cut_at(self, length):
@@ -614,6 +614,7 @@ class Claims(cases.ConvertCase):
 
     @ddt.data(b'12 size=1\n', b'99999999 path=x\n', b'0 path=x\n', b'\n',
               b'-5 path=x\n', b'9999999999999999999999 path=x\n', b'junk',
+              b'21 GNU.sparse.size=0\n22 GNU.sparse.offset=\n',
               b'8 path=\n', b'5 a=\n6 b', bytes(500), b'9' * 16_000)
     def test_pax_records(self, records):
         layers = chain()

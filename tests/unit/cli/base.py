@@ -14,18 +14,24 @@
 
 import contextlib
 import dataclasses
+import fcntl
 import io
 import json
 import logging
 import os
 import pty
 import signal
+import struct
 import subprocess
 import sys
+import termios
 
 from glance_xs_convert.cli import main
 
 from tests.unit import cases
+
+#: Rows, columns, and both in pixels.
+WINDOW = (24, 100, 0, 0)
 
 COMMAND = (sys.executable, '-m', 'glance_xs_convert.cli.main')
 
@@ -89,9 +95,10 @@ class CommandCase(cases.ConvertCase):
     def run_on_terminal(self, *arguments, environment=None, stdin=None):
         """Run the command on a terminal; all that it says is stdout."""
         leader, follower = pty.openpty()
+        fcntl.ioctl(leader, termios.TIOCSWINSZ, struct.pack('4H', *WINDOW))
         with self.start(*arguments, stdin=stdin or follower, stdout=follower,
                         stderr=follower, environment={
-                            'TERM': 'xterm', 'COLUMNS': '100', 'NO_COLOR': '',
+                            'TERM': 'xterm', 'NO_COLOR': '',
                             **(environment or {})}) as process:
             os.close(follower)
             said = b''

@@ -12,11 +12,13 @@
 
 """``glance-xs-convert convert``, and what all commands have in common."""
 
+import io
 import os
 import pathlib
 import signal
 import subprocess
 import sys
+import tarfile
 import time
 
 import ddt
@@ -193,9 +195,14 @@ class Failures(base.CommandCase):
             self.assert_fails(ended, '\\udcff\\nt')
 
     def test_odd_names_of_layers(self):
-        layers = [vhd.Layer(MIB)]
-        name = 'schnapp\u00fcsch \udcff\n.vhd'
-        data = archive.tgz([archive.Member(name, layers[0].image())])
+        member = tarfile.TarInfo('schnapp\u00fcsch \udcff\n.vhd')
+        content = vhd.Layer(MIB).tobytes()
+        member.size = len(content)
+        file = io.BytesIO()
+        with tarfile.open(fileobj=file, mode='w:gz',
+                          format=tarfile.GNU_FORMAT) as tar:
+            tar.addfile(member, io.BytesIO(content))
+        data = file.getvalue()
         for environment in ({'PYTHONIOENCODING': 'ascii'},
                             {'PYTHONIOENCODING': 'utf-8'}):
             ended = self.run_apart('inspect', '--map', '-', stdin=data,
@@ -248,11 +255,11 @@ class Failures(base.CommandCase):
             self.assertNotIn('Traceback', ended.stderr)
 
 
-#: A process may have forgotten how to get memory by the time it reads.
+#: What a failure to get memory in the midst of the work looks like.
 RUN_IN_LITTLE_MEMORY = """
 import sys
-from glance_xs_convert import footprint
 from glance_xs_convert.cli import main
+from glance_xs_convert import footprint
 def write(*arguments):
     raise MemoryError
 footprint.Footprint.write = write

@@ -1,0 +1,310 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""The benchmark: the converter next to what else could do its work.
+
+    tox -e bench -- --size small
+
+All candidates of a case run in turn, round by round, on the same images and
+the same file system, after one round that is not measured: it checks every
+raw disk against the images' own model and fills the page cache. A ratio is
+the median of the rounds' ratios. A candidate that is not installed, fails or
+makes other bytes is shown as "cannot". The image files are kept in the cache
+directory, for making them takes longer than measuring.
+"""
+
+import argparse
+from collections.abc import Callable
+from collections.abc import Iterator
+import dataclasses
+import json
+import math
+import multiprocessing
+import os
+import platform
+import resource
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+from tools import bench_images as images
+
+SIZES = {'small': 58_000_000, 'medium': 580_000_000, 'full': 2_900_000_000}
+#: The growth series, as multiples of the size. With the full size, the
+#: archives have about 0.25 to 4 GB.
+GROWTH = (0.54, 1.08, 2.16, 4.3, 8.6)
+SPARSE_DISK = 2040 * images.GIB
+SPARSE_SHARE = 14.5
+_PIECE = images.MIB
+_STAT_BLOCK = 512
+
+
+@dataclasses.dataclass(frozen=True)
+class Sample:
+    """One run of a candidate.
+
+    :ivar memory: the largest process's peak resident size, in bytes
+    :ivar written: what all processes wrote to files, in bytes
+    :ivar allocated: what the raw disk occupies, in bytes
+    :ivar scratch: what other files were left, in bytes
+    """
+
+    seconds: float
+    memory: int
+    written: int
+    allocated: int
+    scratch: int
+
+
+class Candidate:
+    """Something that is timed.
+
+    :param steps: the commands, one after the other; WORK stands for an empty
+                  directory and RAW for the raw disk
+    :param image: what the raw disk must be equal to, if there is one
+    :ivar cannot: why it is out of the race, if it is
+    """
+
+    def __init__(self, steps: list[list[str]],
+                 image: images.Image | None = None) -> None:
+        self.steps = steps
+        self.image = image
+        self.samples: list[Sample] = []
+        missing = [step[0] for step in steps if not shutil.which(step[0])]
+        self.cannot = f'no {missing[0]}' if missing else ''
+
+    def run(self, parent: str, check: Callable[[str], bool] | None) -> None:
+        """Run once; a sample is kept unless the raw disk is checked."""
+        with tempfile.TemporaryDirectory(dir=parent) as work:
+            raw = os.path.join(work, 'raw')
+            memory, written = 0, 0
+            start = time.perf_counter()
+            for step in self.steps:
+                command = [part.replace('WORK', work).replace('RAW', raw)
+                           for part in step]
+                status, peak, bytes_written = _run(command, work)
+                memory = max(memory, peak)
+                written += bytes_written
+                if status:
+                    self.cannot = f'{step[0]} fails'
+                    return
+            seconds = time.perf_counter() - start
+            if check is not None:
+                if self.image is not None and not check(raw):
+                    self.cannot = 'other bytes'
+                return
+            allocated = _allocated(raw)
+            scratch = sum(_allocated(entry.path)
+                          for entry in os.scandir(work)) - allocated
+            self.samples.append(
+                Sample(seconds, memory, written, allocated, scratch))
+
+    def median(self, field: str) -> float:
+        return statistics.median(
+            getattr(sample, field) for sample in self.samples)
+
+
+def _run(command: list[str], work: str) -> tuple[int, int, int]:
+    """Returns exit status, peak memory and bytes written."""
+    process = subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        env={**os.environ, 'TMPDIR': work})
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+    with open(f'/proc/{process.pid}/io') as counters:
+        values = dict(line.split(': ') for line in counters)
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = status
+    return (status, usage.ru_maxrss * images.KIB, int(values['write_bytes']))
+
+
+def _allocated(path: str) -> int:
+    if not os.path.exists(path):
+        return 0
+    return os.stat(path).st_blocks * _STAT_BLOCK
+
+
+def same_bytes(one: str, other: str) -> bool:
+    """Whether two sparse files are equal; their common holes are not read."""
+    with (open(one, 'rb', buffering=0) as first,
+          open(other, 'rb', buffering=0) as second):
+        size = os.fstat(first.fileno()).st_size
+        if size != os.fstat(second.fileno()).st_size:
+            return False
+        offset = 0
+        while offset < size:
+            offset = min(_data(first.fileno(), offset, size),
+                         _data(second.fileno(), offset, size))
+            if (os.pread(first.fileno(), _PIECE, offset)
+                    != os.pread(second.fileno(), _PIECE, offset)):
+                return False
+            offset += _PIECE
+    return True
+
+
+def _data(descriptor: int, offset: int, size: int) -> int:
+    try:
+        return os.lseek(descriptor, offset, os.SEEK_DATA)
+    except OSError:
+        return size
+
+
+class Bench:
+    """The cases and what came out of them.
+
+    :ivar cases: the candidates of each
+    :ivar measures: (what, value, unit, target) of each
+    """
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self.size: int = options.size
+        self._options = options
+        self.cases: dict[str, dict[str, Candidate]] = {}
+        self.measures: list[tuple[str, float, str, float]] = []
+        self.growth: dict[str, list[tuple[int, float]]] = {}
+
+    def chain(self) -> None:
+        """A realistic chain of 3, its members leaf first and base first."""
+        image = images.chain_of_3(self.size)
+        base_first = images.chain_of_3(self.size, (2, 1, 0))
+        case = self._run('chain of 3', {
+            'convert': self._convert(image),
+            'convert, base first': self._convert(base_first),
+            **self._peers(image)})
+        self._ratio('chain: convert ÷ gzip -dc', case, 'convert', 'gzip',
+                    0.22)
+        self._ratio('chain: convert ÷ (igzip -dc + cp)', case, 'convert',
+                    'igzip + cp', 1.25)
+        self._ratio('chain: base first ÷ leaf first', case,
+                    'convert, base first', 'convert', 1.5)
+        convert = case['convert']
+        self._measure('chain: bytes written ÷ allocated',
+                      convert.median('written') / convert.median('allocated'),
+                      '', 1.02)
+        self._measure('chain: scratch', convert.median('scratch'), 'B', 0)
+        self._measure('chain: peak memory',
+                      convert.median('memory') / images.MIB, 'MiB', 64)
+
+    def single(self) -> None:
+        """One VHD, for which there is a manual recipe without vhd-util."""
+        image = images.single(self.size)
+        recipe = Candidate(
+            [['tar', '-xzf', self._archive(image), '-C', 'WORK'],
+             ['qemu-img', 'convert', '-f', 'vpc', '-O', 'raw', 'WORK/0.vhd',
+              'RAW']], image)
+        case = self._run('one VHD', {
+            'convert': self._convert(image), **self._peers(image),
+            'tar + qemu-img': recipe})
+        self._ratio('one VHD: convert ÷ (tar + qemu-img)', case, 'convert',
+                    'tar + qemu-img', 1 / 6)
+
+    def sparse(self) -> None:
+        """A chain of 30 on the largest disk, and on one of half its size."""
+        data = int(self.size / SPARSE_SHARE)
+        disks = {disk: images.sparse_chain(disk, data)
+                 for disk in (SPARSE_DISK, SPARSE_DISK // 2)}
+        case = self._run('chain of 30', {
+            f'convert, {disk // images.GIB} GiB': self._convert(image)
+            for disk, image in disks.items()})
+        large, small = case
+        self._measure('chain of 30, 2040 GiB: wall time',
+                      case[large].median('seconds'), 's', 4)
+        self._measure('chain of 30, 2040 GiB: peak memory',
+                      case[large].median('memory') / images.MIB, 'MiB', 160)
+        self._ratio('chain of 30: 2040 GiB ÷ 1020 GiB', case, large, small,
+                    1.1)
+
+    def scattered(self) -> None:
+        """Every block of every layer half full of 4 KiB writes."""
+        image = images.half_full(self.size)
+        case = self._run('scattered', {'convert': self._convert(image),
+                                       **self._peers(image)})
+        self._measure('scattered: VHD bytes per second ÷ 400 MB',
+                      self.size / case['convert'].median('seconds') / 400e6,
+                      '', -1)
+
+    def series(self) -> None:
+        """The realistic chain in five sizes."""
+        for factor in GROWTH:
+            image = images.chain_of_3(int(self.size * factor))
+            size = os.path.getsize(self._archive(image))
+            case = self._run(f'growth, {size / 1e6:.0f} MB', {
+                'convert': self._convert(image), **self._peers(image)})
+            for name, candidate in case.items():
+                if not candidate.cannot:
+                    self.growth.setdefault(name, []).append(
+                        (size, candidate.median('seconds')))
+        self._measure('growth: exponent of time against archive bytes',
+                      exponent(self.growth['convert']), '', 1.05)
+
+    def _archive(self, image: images.Image) -> str:
+        """Made in a process of its own: its memory would be counted."""
+        return self._made(image, 'make')
+
+    def _made(self, image: images.Image, method: str) -> str:
+        arguments = self._options.cache, self._options.seed
+        with multiprocessing.get_context('spawn').Pool(1) as pool:
+            path: str = pool.apply(getattr(image, method), arguments)
+        return path
+
+    def _convert(self, image: images.Image) -> Candidate:
+        return Candidate([[self._options.command, 'convert',
+                           self._archive(image), 'RAW']], image)
+
+    def _peers(self, image: images.Image) -> dict[str, Candidate]:
+        archive = self._archive(image)
+        raw = self._made(image, 'make_raw')
+        layers = [f'WORK/{rank}.vhd' for rank in range(len(image.layers))]
+        return {
+            'gzip': Candidate([['gzip', '-dc', archive]]),
+            'igzip': Candidate([['igzip', '-dc', archive]]),
+            'igzip + cp': Candidate(
+                [['igzip', '-dc', archive],
+                 ['cp', '--sparse=always', raw, 'RAW']], image),
+            'tar + libvhdi': Candidate(
+                [['tar', '-xzf', archive, '-C', 'WORK'],
+                 [sys.executable, '-m', 'tools.bench_libvhdi', *layers,
+                  'RAW']], image)}
+
+    def _run(self, name: str, case: dict[str, Candidate],
+             ) -> dict[str, Candidate]:
+        print(f'\n{name}', flush=True)
+        self.cases[name] = case
+        for number in range(self._options.runs + 1):
+            for candidate in case.values():
+                if not candidate.cannot:
+                    check = self._checker(candidate) if not number else None
+                    candidate.run(self._options.cache, check)
+        for line in _table(case):
+            print(line, flush=True)
+        return case
+
+    def _checker(self, candidate: Candidate) -> Callable[[str], bool]:
+        def check(raw: str) -> bool:
+            assert candidate.image is not None
+            return same_bytes(raw, self._made(candidate.image, 'make_raw'))
+
+        return check
+
+    def _ratio(self, what: str, case: dict[str, Candidate], one: str,
+               other: str, target: float) -> None:
+        if case[one].cannot or case[other].cannot:
+            return
+        self._measure(what, statistics.median(
+            first.seconds / second.seconds for first, second in zip(
+                case[one].samples, case[other].samples)), '', target)
+
+    def _measure(self, what: str, value: float, unit: str, target: float,
+                 ) -> None:
+        self.measures.append((what, value, unit, target))
