@@ -175,13 +175,12 @@ class ConvertXenServerImage(task.Task):
             f'image{"s come" if ahead > 1 else " comes"} first')
 
     def _report(self, progress: convert.Progress) -> None:
-        if progress.fraction is None or progress.layer is None:
-            self._report_soon('Converting the XenServer image')
-        else:
-            self._report_soon(
-                'Converting the XenServer image: '
-                f'{progress.fraction:.0%}, layer {progress.layers} '
-                f'({progress.layer})')
+        text = 'Converting the XenServer image'
+        if progress.fraction is not None:
+            text += f': {progress.fraction:.0%}'
+        if progress.layer is not None:
+            text += f', layer {progress.layers} ({progress.layer})'
+        self._report_soon(text)
 
     def _report_soon(self, text: str) -> None:
         """Tell it, unless something was told a moment ago."""

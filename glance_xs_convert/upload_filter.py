@@ -86,7 +86,7 @@ class UploadFilter:
     def __call__(self, environ: Environ, start_response: Any,
                  ) -> Iterable[bytes]:
         if environ['REQUEST_METHOD'] == 'PUT':
-            upload = _UPLOAD.fullmatch(environ['PATH_INFO'])
+            upload = _UPLOAD.fullmatch(environ.get('PATH_INFO', ''))
             if upload:
                 request = wsgi.Request(environ)
                 answer: Application = self._answer(request, upload[1])
@@ -98,8 +98,11 @@ class UploadFilter:
 
         :param path: of the image's record
         """
-        image = self._get(request, path)
-        if image is None or not _is_ours(image) or _is_misdirected(request):
+        found = self._send(_without_body(request, path))
+        if found.status_int != 200:
+            return found
+        image = found.json
+        if not _is_ours(image) or _is_misdirected(request):
             return self.application
         if self.refuses:
             return webob.exc.HTTPConflict(REFUSAL.format(**image))
@@ -110,14 +113,6 @@ class UploadFilter:
             return self._import(request, path, image)
         finally:
             del self._uploads[path]
-
-    def _get(self, request: Any, path: str) -> dict[str, Any] | None:
-        """The image's record as the user sees it, or None."""
-        response = self._send(_without_body(request, path))
-        if response.status_int != 200:
-            return None
-        record: dict[str, Any] = response.json
-        return record
 
     def _import(self, request: Any, path: str, image: dict[str, Any]) -> Any:
         """Stage the body and begin the import.
