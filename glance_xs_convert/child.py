@@ -215,9 +215,6 @@ def _error(name: str, reason: str, member: str | None, offset: int | None,
 
 def _unexpected_end(status: int, errors: BinaryIO,
                     ) -> exceptions.ConverterStopped:
-    if status == -signal.SIGXCPU:
-        return exceptions.ConverterStopped(
-            'the conversion took more processor time than is allowed')
     size = errors.seek(0, os.SEEK_END)
     errors.seek(max(0, size - _STDERR_KEPT))
     LOG.error('The converter ended with status %d: %s', status,
@@ -229,6 +226,7 @@ def _unexpected_end(status: int, errors: BinaryIO,
 def main() -> int:
     """The child: read the request, convert, report."""
     signal.signal(signal.SIGTERM, _end)
+    signal.signal(signal.SIGXCPU, _end_of_time)
     request = json.loads(_read_request())
     limits = limits_.Limits(**request.pop('limits'))
     order = Request(limits=limits, **request)
@@ -254,22 +252,33 @@ def main() -> int:
 def _restrict(request: Request) -> None:
     """Limit what the process can use, before it reads the image."""
     os.umask(0o077)
-    for limit, value in (
-            (resource.RLIMIT_AS, request.max_memory),
-            (resource.RLIMIT_FSIZE, request.limits.max_virtual_size),
-            (resource.RLIMIT_CPU, request.max_cpu_time),
-            (resource.RLIMIT_NOFILE, 64)):
-        if value:
-            _, hard = resource.getrlimit(limit)
-            if hard != resource.RLIM_INFINITY:
-                value = min(value, hard)
-            resource.setrlimit(limit, (value, value))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    _limit(resource.RLIMIT_AS, request.max_memory)
+    _limit(resource.RLIMIT_FSIZE, request.limits.max_virtual_size)
+    _limit(resource.RLIMIT_NOFILE, 64)
+    _limit(resource.RLIMIT_CORE, 0)
+    if request.max_cpu_time:
+        _limit(resource.RLIMIT_CPU, request.max_cpu_time, int(_GRACE))
+
+
+def _limit(what: int, value: int, grace: int = 0) -> None:
+    """Set a limit, no higher than it is.
+
+    :param grace: how much more than the value kills the process
+    """
+    _, hard = resource.getrlimit(what)
+    if hard == resource.RLIM_INFINITY:
+        hard = value + grace
+    resource.setrlimit(what, (min(value, hard), min(value + grace, hard)))
 
 
 def _end(signal_number: int, frame: object) -> None:
     """End by an exception, so that what was begun is removed."""
     sys.exit(128 + signal_number)
+
+
+def _end_of_time(signal_number: int, frame: object) -> None:
+    raise exceptions.LimitExceeded(
+        'the conversion takes more processor time than is allowed')
 
 
 def _read_request() -> bytes:

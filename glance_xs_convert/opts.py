@@ -119,6 +119,8 @@ from using more.
         min=0,
         help="""
 The processor time that a conversion may use, in seconds; 0 for no limit.
+
+Small archives get less: a minute, and ten seconds for each MiB.
 """),
     cfg.IntOpt(
         'progress_timeout',

@@ -48,6 +48,10 @@ CONF.register_opts(opts.OPTS, group=opts.GROUP)
 _FILE_SCHEME = 'file://'
 _SUFFIX = '.raw'
 _MIB = 1024 ** 2
+#: The processor time for any archive, in seconds, and for each MiB of it: a
+#: hundred times what an honest one takes.
+_CPU_TIME = 60
+_CPU_TIME_PER_MIB = 10
 #: How often the task's message is changed, in seconds.
 _REPORT_INTERVAL = 1.0
 _SIGNATURE_PREFIX = 'img_signature'
@@ -162,7 +166,7 @@ class ConvertXenServerImage(task.Task):
         request = child.Request(
             self.staged, raw, container_format == 'bare',
             opts.limits_of(group), group.max_memory * _MIB,
-            group.max_cpu_time)
+            _cpu_time(group.max_cpu_time, os.path.getsize(self.staged)))
         label = f'The conversion of image {self.image_id}'
         with turns.turn(group.max_concurrent, label, self._report_waiting):
             return child.run(
@@ -280,6 +284,15 @@ class ConvertXenServerImage(task.Task):
         if self.staged:
             for path in glob.glob(f'{glob.escape(self.staged)}.*{_SUFFIX}*'):
                 _remove(path)
+
+
+def _cpu_time(most: int, archive_size: int) -> int:
+    """The processor time for an archive, in seconds; 0 for no limit.
+
+    :param most: for the largest archives
+    :param archive_size: in bytes
+    """
+    return min(most, _CPU_TIME + _CPU_TIME_PER_MIB * archive_size // _MIB)
 
 
 def _is_ours(image: Any) -> bool:

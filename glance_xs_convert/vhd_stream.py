@@ -161,10 +161,14 @@ class VhdStream:
         if self.known.header is not None:
             size = self.known.header.block_size
             for place in self.known.places or ():
-                yield _split(place)[1] * size, size
+                offset = _split(place)[1] * size
+                if offset < self.current_size:
+                    yield offset, size
 
     def extents(self) -> Iterator[Extent]:
         """The disk's data, in the order of the file.
+
+        Blocks that lie beyond the end of the disk are passed over.
 
         Between two extents the caller reads exactly the extent's size from
         the data.
@@ -406,6 +410,8 @@ class VhdStream:
                      and self.known.footer.has_lsb_first_bitmaps)
         for place in self.known.places or ():
             offset, block = _split(place)
+            if block * header.block_size >= self.current_size:
+                continue
             self._go_to(offset)
             bitmap = self.data.read(header.bitmap_size)
             yield Extent(block * header.block_size, header.block_size,

@@ -31,13 +31,14 @@ import math
 import multiprocessing
 import os
 import platform
-import resource
 import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+
+from matplotlib import pyplot
 
 from tools import bench_images as images
 
@@ -66,6 +67,24 @@ class Sample:
     written: int
     allocated: int
     scratch: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Measure:
+    """One value and its target."""
+
+    what: str
+    value: float
+    unit: str
+    target: float
+    at_least: bool
+
+    def __str__(self) -> str:
+        met = (self.value >= self.target if self.at_least
+               else self.value <= self.target)
+        return (f'{self.what:46}{self.value:10.3f} {self.unit:5}'
+                f'{"≥" if self.at_least else "≤"} {self.target:<8.4g}'
+                f'{"met" if met else "missed"}')
 
 
 class Candidate:
@@ -164,14 +183,14 @@ class Bench:
     """The cases and what came out of them.
 
     :ivar cases: the candidates of each
-    :ivar measures: (what, value, unit, target) of each
+    :ivar growth: of each candidate, (archive's size, seconds) by size
     """
 
     def __init__(self, options: argparse.Namespace) -> None:
         self.size: int = options.size
         self._options = options
         self.cases: dict[str, dict[str, Candidate]] = {}
-        self.measures: list[tuple[str, float, str, float]] = []
+        self.measures: list[Measure] = []
         self.growth: dict[str, list[tuple[int, float]]] = {}
 
     def chain(self) -> None:
@@ -230,9 +249,9 @@ class Bench:
         image = images.half_full(self.size)
         case = self._run('scattered', {'convert': self._convert(image),
                                        **self._peers(image)})
-        self._measure('scattered: VHD bytes per second ÷ 400 MB',
-                      self.size / case['convert'].median('seconds') / 400e6,
-                      '', -1)
+        self._measure('scattered: VHD bytes per second',
+                      self.size / case['convert'].median('seconds') / 1e6,
+                      'MB/s', 400, at_least=True)
 
     def series(self) -> None:
         """The realistic chain in five sizes."""
@@ -306,5 +325,98 @@ class Bench:
                 case[one].samples, case[other].samples)), '', target)
 
     def _measure(self, what: str, value: float, unit: str, target: float,
-                 ) -> None:
-        self.measures.append((what, value, unit, target))
+                 at_least: bool = False) -> None:
+        self.measures.append(Measure(what, value, unit, target, at_least))
+
+
+def exponent(points: list[tuple[int, float]]) -> float:
+    """Of the power law that fits (size, seconds) best."""
+    fit = statistics.linear_regression(
+        [math.log(size) for size, _ in points],
+        [math.log(seconds) for _, seconds in points])
+    return fit.slope
+
+
+def _table(case: dict[str, Candidate]) -> Iterator[str]:
+    yield (f'{"":22}{"median s":>10}{"fastest":>9}{"memory MiB":>12}'
+           f'{"written MB":>12}{"scratch MB":>12}')
+    for name, candidate in case.items():
+        if candidate.cannot:
+            yield f'{name:22}{"cannot":>10}  ({candidate.cannot})'
+            continue
+        fastest = min(sample.seconds for sample in candidate.samples)
+        yield (f'{name:22}{candidate.median("seconds"):10.2f}{fastest:9.2f}'
+               f'{candidate.median("memory") / images.MIB:12.1f}'
+               f'{candidate.median("written") / 1e6:12.1f}'
+               f'{candidate.median("scratch") / 1e6:12.1f}')
+
+
+def _report(bench: Bench, options: argparse.Namespace) -> dict[str, object]:
+    return {
+        'machine': {'system': platform.platform(),
+                    'python': platform.python_version(),
+                    'processors': os.cpu_count()},
+        'size': options.size, 'seed': options.seed, 'runs': options.runs,
+        'cases': {case: {name: candidate.cannot or [
+            dataclasses.asdict(sample) for sample in candidate.samples]
+            for name, candidate in candidates.items()}
+            for case, candidates in bench.cases.items()},
+        'measures': [dataclasses.asdict(measure)
+                     for measure in bench.measures],
+    }
+
+
+def _plot(growth: dict[str, list[tuple[int, float]]], path: str) -> None:
+    """Draw time against size."""
+    figure = pyplot.figure(figsize=(7, 4.5))
+    axes = figure.add_subplot(
+        xscale='log', yscale='log', xlabel='archive, MB', ylabel='seconds')
+    for name, points in growth.items():
+        axes.plot([size / 1e6 for size, _ in points],
+                  [seconds for _, seconds in points], 'o-', label=name)
+    axes.grid(alpha=0.3)
+    axes.legend()
+    figure.savefig(path)
+
+
+def _size(text: str) -> int:
+    return SIZES[text] if text in SIZES else int(text)
+
+
+def main() -> None:
+    cases = {'chain': Bench.chain, 'single': Bench.single,
+             'sparse': Bench.sparse, 'scattered': Bench.scattered,
+             'growth': Bench.series}
+    parser = argparse.ArgumentParser(
+        description='Measure the converter next to its peers.')
+    parser.add_argument('--size', type=_size, default='medium',
+                        help=f'{", ".join(SIZES)}, or bytes of VHDs in an '
+                             'image (default: %(default)s)')
+    parser.add_argument('--runs', type=int, default=5)
+    parser.add_argument('--case', action='append', choices=cases,
+                        help='may be repeated (default: all)')
+    parser.add_argument('--cache', default=os.path.join(
+        tempfile.gettempdir(), 'glance-xs-convert-bench'),
+        help='directory for images and outputs (default: %(default)s)')
+    parser.add_argument('--seed', default='0')
+    parser.add_argument('--output', default='bench',
+                        help='results go to OUTPUT.json and OUTPUT.svg '
+                             '(default: %(default)s)')
+    options = parser.parse_args()
+    options.command = os.path.join(os.path.dirname(sys.executable),
+                                   'glance-xs-convert')
+    os.makedirs(options.cache, exist_ok=True)
+    bench = Bench(options)
+    for name in options.case or cases:
+        cases[name](bench)
+    print()
+    for measure in bench.measures:
+        print(measure)
+    with open(options.output + '.json', 'w') as file:
+        json.dump(_report(bench, options), file, indent=1)
+    if bench.growth:
+        _plot(bench.growth, options.output + '.svg')
+
+
+if __name__ == '__main__':
+    main()

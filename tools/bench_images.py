@@ -155,7 +155,9 @@ class Image:
                         target.seek(offset)
                         target.write(material.take(*source))
                 target.truncate(self.size)
-            os.rename(path + '.part', path)
+            subprocess.run(['cp', '--sparse=always', path + '.part', path],
+                           check=True)
+            os.unlink(path + '.part')
         return path
 
     def _tar(self, material: Material) -> Iterator[bytes]:
