@@ -13,20 +13,21 @@
 """Decompression by the fastest gzip library there is."""
 
 import gzip
+from typing import Any
 from typing import BinaryIO
 import zlib
 
 from glance_xs_convert import exceptions
 
 _GzipFile: type[gzip.GzipFile]
-_Error: type[Exception]
+_error: Any
 try:
     from isal import igzip
     from isal import isal_zlib
 except ImportError:
-    _GzipFile, _Error = gzip.GzipFile, zlib.error
+    _GzipFile, _error = gzip.GzipFile, zlib.error
 else:
-    _GzipFile, _Error = igzip.IGzipFile, isal_zlib.error  # type: ignore
+    _GzipFile, _error = igzip.IGzipFile, isal_zlib.error
 
 MAGIC = b'\x1f\x8b'
 
@@ -51,6 +52,6 @@ class Gunzip:
         except EOFError:
             raise exceptions.DamagedArchive(
                 'the gzip data end early: the archive is cut short') from None
-        except (gzip.BadGzipFile, ValueError, _Error) as error:
+        except (gzip.BadGzipFile, ValueError, _error) as error:
             raise exceptions.DamagedArchive(
                 f'the gzip data are damaged ({error})') from None
