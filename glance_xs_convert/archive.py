@@ -42,13 +42,22 @@ from glance_xs_convert import vhd_layout
 _MAX_HEADERS = 64 * 1024
 _MAX_ALL_HEADERS = 2 * 1024 ** 2
 _MAX_HEADER_READ = 16 * 1024
-#: The standard library's pax parser is quadratic in the length of a number.
+#: The standard library's pax parser is quadratic in the length of a number,
+#: and copies the global records for each member.
 _ENDLESS_NUMBER = re.compile(rb'[0-9]{64}')
+_MAX_GLOBAL_RECORDS = 100
+_PAX_LENGTH = re.compile(rb'[1-9][0-9]{0,4} ')
+_PAX_TYPES = (tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE)
+_LONG_NAME_TYPES = (tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK)
+_TYPE = slice(156, 157)
 #: What may follow the end-of-archive marker: the rest of tar's last record.
 _MAX_TRAILER = 16 * 1024 ** 2
 #: A layer of the largest disk with its tables, twice: tar headers that
 #: claim more are not believed.
 _MAX_MEMBER_SIZE = 2 * vhd_layout.MAX_DISK_SIZE
+
+#: So many characters of a name are shown.
+_MAX_SHOWN = 200
 
 _ZEROS = bytes(64 * 1024)
 
@@ -180,6 +189,10 @@ class Archive:
                 raise exceptions.DamagedArchive(
                     f'a tar header is damaged ({printable(str(error))})',
                     offset=self._bytes.position) from None
+            if len(self._tar.pax_headers) > _MAX_GLOBAL_RECORDS:
+                raise exceptions.DamagedArchive(
+                    f'the archive has more than {_MAX_GLOBAL_RECORDS} global '
+                    'pax records')
             first = False
             yield info
 
@@ -390,9 +403,12 @@ class _HeaderSource:
         self._peeked = b''
         self._left = 0
         self._all_left = _MAX_ALL_HEADERS
+        self._kind = b''
+        self._expects_header = True
 
     def start_member(self) -> None:
         self._left = min(_MAX_HEADERS, self._all_left)
+        self._expects_header = True
 
     def peek(self) -> bytes:
         """The first header; fewer bytes where the archive is shorter."""
@@ -410,7 +426,12 @@ class _HeaderSource:
     def read(self, size: int) -> bytes:
         if self._peeked:
             data, self._peeked = self._peeked, b''
-            return data
+        else:
+            data = self._read_bounded(size)
+        self._follow(data)
+        return data
+
+    def _read_bounded(self, size: int) -> bytes:
         if not 0 <= size <= min(_MAX_HEADER_READ, self._left):
             raise exceptions.DamagedArchive(
                 f'more than {_MAX_HEADERS // 1024} KiB of tar headers '
@@ -418,12 +439,34 @@ class _HeaderSource:
                 'all members', offset=self._reader.position)
         self._left -= size
         self._all_left -= size
-        data = self._read(size)
-        if size > tarfile.BLOCKSIZE and _ENDLESS_NUMBER.search(data):
+        return self._read(size)
+
+    def _follow(self, data: bytes) -> None:
+        """Tell headers from what belongs to them, and check pax records."""
+        if self._expects_header:
+            self._kind = data[_TYPE]
+            self._expects_header = False
+        elif self._kind in _PAX_TYPES:
+            self._check_pax(data)
+            self._expects_header = True
+        elif self._kind in _LONG_NAME_TYPES:
+            self._expects_header = True
+
+    def _check_pax(self, data: bytes) -> None:
+        """The records follow each other, and only zeros follow the last."""
+        start = 0
+        while start < len(data) and data[start]:
+            length = _PAX_LENGTH.match(data, start)
+            end = start + int(length[0]) if length else start
+            record = data[start:end]
+            if len(record) != end - start or not (
+                    record.endswith(b'\n') and b'=' in record):
+                break
+            start = end
+        if data[start:].strip(b'\0') or _ENDLESS_NUMBER.search(data):
             raise exceptions.DamagedArchive(
-                'an extended tar header holds a number of 64 digits',
+                'the records of an extended tar header are damaged',
                 offset=self._reader.position)
-        return data
 
     def _read(self, size: int) -> bytes:
         data = b''
@@ -434,10 +477,14 @@ class _HeaderSource:
 
 
 def printable(name: str) -> str:
-    """A member's name as it may be shown: short, and without controls."""
-    text = ''.join(c if c.isprintable() else f'\\x{ord(c):02x}'
-                   for c in name[:200])
-    return text if len(name) <= 200 else text + '…'
+    """A member's name as it may be shown.
+
+    It is short and has no controls, and nothing that a database with three
+    bytes a character refuses.
+    """
+    text = ''.join(c if c.isprintable() and c <= '\uffff'
+                   else f'\\x{ord(c):02x}' for c in name[:_MAX_SHOWN])
+    return text if len(name) <= _MAX_SHOWN else text + '…'
 
 
 def _check_name(info: tarfile.TarInfo, name: str) -> None:

@@ -302,9 +302,12 @@ def _report(progress: convert.Progress) -> None:
         time.sleep(REPORT_INTERVAL)
 
 
+_output = threading.Lock()
+
+
 def _say(kind: str, message: dict[str, Any]) -> None:
-    """Write a line, which is short enough to be written at once."""
-    with contextlib.suppress(BrokenPipeError):
+    """Write a line."""
+    with _output, contextlib.suppress(BrokenPipeError):
         os.write(_STDOUT, json.dumps({kind: message}).encode() + b'\n')
 
 

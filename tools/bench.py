@@ -36,7 +36,6 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
 
 from matplotlib import pyplot
 
@@ -108,44 +107,26 @@ class Candidate:
         """Run once; a sample is kept unless the raw disk is checked."""
         with tempfile.TemporaryDirectory(dir=parent) as work:
             raw = os.path.join(work, 'raw')
-            memory, written = 0, 0
-            start = time.perf_counter()
-            for step in self.steps:
-                command = [part.replace('WORK', work).replace('RAW', raw)
-                           for part in step]
-                status, peak, bytes_written = _run(command, work)
-                memory = max(memory, peak)
-                written += bytes_written
-                if status:
-                    self.cannot = f'{step[0]} fails'
-                    return
-            seconds = time.perf_counter() - start
-            if check is not None:
-                if self.image is not None and not check(raw):
-                    self.cannot = 'other bytes'
-                return
-            allocated = _allocated(raw)
-            scratch = sum(_allocated(entry.path)
-                          for entry in os.scandir(work)) - allocated
-            self.samples.append(
-                Sample(seconds, memory, written, allocated, scratch))
+            steps = [[part.replace('WORK', work).replace('RAW', raw)
+                      for part in step] for step in self.steps]
+            result = json.loads(subprocess.check_output(
+                [sys.executable, '-m', 'tools.bench_run', work,
+                 json.dumps(steps)]))
+            failed = result.pop('failed')
+            if failed:
+                self.cannot = f'{failed[0]} fails'
+            elif check is None:
+                allocated = _allocated(raw)
+                scratch = sum(_allocated(entry.path) for entry
+                              in os.scandir(work)) - allocated
+                self.samples.append(Sample(
+                    allocated=allocated, scratch=scratch, **result))
+            elif self.image is not None and not check(raw):
+                self.cannot = 'other bytes'
 
     def median(self, field: str) -> float:
         return statistics.median(
             getattr(sample, field) for sample in self.samples)
-
-
-def _run(command: list[str], work: str) -> tuple[int, int, int]:
-    """Returns exit status, peak memory and bytes written."""
-    process = subprocess.Popen(
-        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-        env={**os.environ, 'TMPDIR': work})
-    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
-    with open(f'/proc/{process.pid}/io') as counters:
-        values = dict(line.split(': ') for line in counters)
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = status
-    return (status, usage.ru_maxrss * images.KIB, int(values['write_bytes']))
 
 
 def _allocated(path: str) -> int:

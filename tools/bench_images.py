@@ -95,7 +95,7 @@ def scattered(rng: random.Random, start: int, end: int, size: int,
               ) -> Iterator[Write]:
     """Writes of 4 to 256 KiB anywhere; one in ten not aligned to pages."""
     while size > 0:
-        length = int(4 * KIB * 2 ** rng.uniform(0, 6)) // PAGE * PAGE
+        length = int(PAGE * 2 ** rng.uniform(0, 6)) // PAGE * PAGE
         unit = PAGE if rng.random() < 0.9 else vhd.SECTOR
         yield _write(rng, rng.randrange(start, end - length, unit), length)
         size -= length

@@ -1,0 +1,150 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""An input is a VHD file: its structures, and reading it forward."""
+
+from collections import abc
+import random
+import sys
+import zlib
+
+import atheris
+
+with atheris.instrument_imports(include=['glance_xs_convert']):
+    from glance_xs_convert import convert  # noqa: F401 (to be instrumented)
+    from glance_xs_convert import exceptions
+    from glance_xs_convert import forward
+    from glance_xs_convert import vhd_layout
+    from glance_xs_convert import vhd_stream
+
+from tests.fuzz import mutation
+from tests.fuzz import rules
+
+SECTOR = vhd_layout.SECTOR_SIZE
+
+
+def pieces(data: bytes, rng: random.Random) -> abc.Iterator[bytes]:
+    """Cut a file into the chunks in which it is read."""
+    most = rng.choice((1, 17, 512, 4096, len(data) + 1))
+    if most == 1 and len(data) > 4096:
+        most = 100
+    position = 0
+    while position < len(data):
+        size = rng.randint(1, most)
+        yield data[position:position + size]
+        position += size
+
+
+def open_vhd(data: bytes, known: vhd_stream.Structures, rng: random.Random,
+             ) -> vhd_stream.VhdStream:
+    reader = forward.Window(
+        forward.ForwardReader(pieces(data, rng)), len(data))
+    return vhd_stream.VhdStream(
+        '0.vhd', len(data), reader, rules.LIMITS, known)
+
+
+def read(data: bytes, known: vhd_stream.Structures, rng: random.Random,
+         ) -> rules.Disk:
+    """Read a VHD to its end."""
+    vhd = open_vhd(data, known, rng)
+    vhd.read_structures()
+    written = {}
+    for extent in vhd.extents():
+        if extent.size > vhd_layout.MAX_BLOCK_SIZE:
+            raise rules.Broken(f'an extent of {extent.size} bytes')
+        content = vhd.data.read(extent.size)
+        count = -(-extent.size // SECTOR)
+        for index in range(count):
+            if extent.written >> (count - 1 - index) & 1:
+                written[extent.offset // SECTOR + index] = content[
+                    index * SECTOR:(index + 1) * SECTOR]
+    vhd.read_end()
+    size = vhd.current_size
+    if not 0 < size <= rules.LIMITS.max_virtual_size:
+        raise rules.Broken(f'a disk of {size} bytes')
+    return rules.Disk(size, {
+        sector: visible for sector, content in written.items()
+        if any(visible := content[:max(0, size - sector * SECTOR)])})
+
+
+def survey(data: bytes, rng: random.Random) -> vhd_stream.Structures:
+    """Collect a VHD's structures in as many passes as it takes."""
+    known = vhd_stream.Structures()
+    for _ in range(3):
+        if not known.complete:
+            open_vhd(data, known, rng).collect()
+    if not known.complete:
+        raise exceptions.DamagedVhd('the structures are not complete')
+    return known
+
+
+def attempt(data: bytes, rng: random.Random,
+            ) -> rules.Outcome | vhd_stream.NotInOrder:
+    """Read a VHD of which nothing is known."""
+    try:
+        return read(data, vhd_stream.Structures(), rng)
+    except (exceptions.XsConvertError, vhd_stream.NotInOrder) as error:
+        return error
+
+
+def surveyed(data: bytes, rng: random.Random) -> tuple[
+        rules.Outcome, vhd_stream.Structures | None]:
+    """Read a VHD after a survey of it."""
+    try:
+        known = survey(data, rng)
+    except exceptions.XsConvertError as error:
+        return error, None
+    return read(data, known, rng), known
+
+
+def check_footers(data: bytes) -> None:
+    """What is packed is what was read."""
+    for start in (0, max(0, len(data) - SECTOR)):
+        try:
+            footer = vhd_layout.Footer.unpack(data[start:start + SECTOR])
+        except vhd_layout.LayoutError:
+            continue
+        again = vhd_layout.Footer.unpack(footer.pack())
+        if {**vars(again), 'checksum': 0} != {**vars(footer), 'checksum': 0}:
+            raise rules.Broken('a footer is another when it is packed')
+
+
+def test_one_input(data: bytes) -> None:
+    check_footers(data)
+    rng = random.Random(zlib.crc32(data))
+    with rules.bounded_time():
+        first = attempt(data, rng)
+        again = attempt(data, rng)
+        last, known = surveyed(data, rng)
+    if type(first) is not type(again) or (
+            isinstance(first, rules.Disk) and first != again):
+        raise rules.Broken('the size of the reads makes a difference')
+    if isinstance(first, rules.Disk):
+        rules.same(first, last, 'after a survey')
+    if known is not None and known.footer is not None:
+        bare = rules.outcome(data, bare=True)
+        if known.footer.is_differencing:
+            if not isinstance(bare, exceptions.MissingBase):
+                raise rules.Broken('a bare differencing disk') from (
+                    bare if isinstance(bare, Exception) else None)
+        else:
+            rules.same(last, bare, 'as a bare VHD')
+
+
+def main() -> None:
+    atheris.Setup(sys.argv, test_one_input,
+                  custom_mutator=mutation.mutate_vhd)
+    atheris.Fuzz()
+
+
+if __name__ == '__main__':
+    main()
