@@ -240,7 +240,8 @@ class Bench:
             image = images.chain_of_3(int(self.size * factor))
             size = os.path.getsize(self._archive(image))
             case = self._run(f'growth, {size / 1e6:.0f} MB', {
-                'convert': self._convert(image), **self._peers(image)})
+                'convert': self._convert(image),
+                **self._decompressors(image)})
             for name, candidate in case.items():
                 if not candidate.cannot:
                     self.growth.setdefault(name, []).append(
@@ -262,20 +263,22 @@ class Bench:
         return Candidate([[self._options.command, 'convert',
                            self._archive(image), 'RAW']], image)
 
-    def _peers(self, image: images.Image) -> dict[str, Candidate]:
+    def _decompressors(self, image: images.Image) -> dict[str, Candidate]:
         archive = self._archive(image)
         raw = self._made(image, 'make_raw')
-        layers = [f'WORK/{rank}.vhd' for rank in range(len(image.layers))]
         return {
             'gzip': Candidate([['gzip', '-dc', archive]]),
             'igzip': Candidate([['igzip', '-dc', archive]]),
             'igzip + cp': Candidate(
                 [['igzip', '-dc', archive],
-                 ['cp', '--sparse=always', raw, 'RAW']], image),
-            'tar + libvhdi': Candidate(
-                [['tar', '-xzf', archive, '-C', 'WORK'],
-                 [sys.executable, '-m', 'tools.bench_libvhdi', *layers,
-                  'RAW']], image)}
+                 ['cp', '--sparse=always', raw, 'RAW']], image)}
+
+    def _peers(self, image: images.Image) -> dict[str, Candidate]:
+        layers = [f'WORK/{rank}.vhd' for rank in range(len(image.layers))]
+        return {**self._decompressors(image), 'tar + libvhdi': Candidate(
+            [['tar', '-xzf', self._archive(image), '-C', 'WORK'],
+             [sys.executable, '-m', 'tools.bench_libvhdi', *layers, 'RAW']],
+            image)}
 
     def _run(self, name: str, case: dict[str, Candidate],
              ) -> dict[str, Candidate]:
