@@ -36,10 +36,13 @@ import threading
 import time
 from typing import Any
 from typing import BinaryIO
+from typing import TypeVar
 
 from glance_xs_convert import convert
 from glance_xs_convert import exceptions
 from glance_xs_convert import limits as limits_
+
+_T = TypeVar('_T')
 
 LOG = logging.getLogger(__name__)
 
@@ -136,11 +139,11 @@ def run(request: Request, python: str,
         changed = time.monotonic()
         for message in _messages(process.stdout):
             if 'outcome' in message:
-                return Outcome(**message['outcome'])
+                return _parsed(Outcome, message['outcome'])
             if 'error' in message:
-                raise _error(**message['error'])
+                raise _parsed(_error, message['error'])
             if 'progress' in message:
-                progress = convert.Progress(**message['progress'])
+                progress = _parsed(convert.Progress, message['progress'])
                 if progress != latest:
                     latest, changed = progress, time.monotonic()
             if time.monotonic() - changed > progress_timeout:
@@ -148,7 +151,7 @@ def run(request: Request, python: str,
                     'the conversion made no progress for '
                     f'{progress_timeout:.0f} seconds')
             on_progress(latest)
-        raise _unexpected_end(process.wait(), errors)
+        raise _unexpected_end(_end_of(process), errors)
 
 
 @contextlib.contextmanager
@@ -157,14 +160,21 @@ def _process(python: str, errors: BinaryIO,
     """A child that has ended, one way or another, on leaving."""
     environment = {
         'LC_ALL': 'C.UTF-8',
+        # Else each thread reserves address space by the gigabyte.
+        'MALLOC_ARENA_MAX': '1',
         'PATH': os.defpath,
         'PYTHONPATH': os.pathsep.join(
             path for path in sys.path if os.path.isabs(path)),
     }
-    process = subprocess.Popen(  # nosec B603: no shell, fixed arguments
-        [python, '-m', _MODULE], stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE, stderr=errors, env=environment, cwd='/',
-        start_new_session=True)
+    try:
+        process = subprocess.Popen(  # nosec B603: no shell
+            [python, '-m', _MODULE], stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE, stderr=errors, env=environment, cwd='/',
+            start_new_session=True)
+    except OSError as error:
+        raise exceptions.ConverterStopped(
+            f'the converter cannot be run with {python}: {error.strerror}'
+        ) from error
     try:
         yield process
     finally:
@@ -172,10 +182,16 @@ def _process(python: str, errors: BinaryIO,
             with contextlib.suppress(OSError):
                 if pipe is not None:
                     pipe.close()
-        try:
-            process.wait(_GRACE)
-        except subprocess.TimeoutExpired:
-            process.kill()
+        _end_of(process)
+
+
+def _end_of(process: 'subprocess.Popen[bytes]') -> int | None:
+    """The status of a child that is to end; None if it can not be ended."""
+    for _ in range(2):
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            return process.wait(_GRACE)
+        process.kill()
+    return None
 
 
 def _send(process: 'subprocess.Popen[bytes]', request: Request) -> None:
@@ -200,24 +216,45 @@ def _messages(pipe: Any) -> Iterator[dict[str, Any]]:
                 return
             *lines, buffer = (buffer + data).split(b'\n')
             for line in lines:
-                with contextlib.suppress(ValueError):
-                    yield json.loads(line)
+                yield _message(line)
+
+
+def _message(line: bytes) -> dict[str, Any]:
+    """A line as a message; an empty one if it is none."""
+    with contextlib.suppress(ValueError):
+        message = json.loads(line)
+        if isinstance(message, dict):
+            return message
+    return {}
+
+
+def _parsed(kind: Callable[..., _T], fields: Any) -> _T:
+    """What a message carries.
+
+    :raises ConverterStopped: it is nothing that the child would say
+    """
+    try:
+        return kind(**fields)
+    except (TypeError, ValueError) as error:
+        LOG.error('The converter said %s', fields)
+        raise exceptions.ConverterStopped(
+            'the converter unexpectedly said what makes no sense') from error
 
 
 def _error(name: str, reason: str, member: str | None, offset: int | None,
            ) -> exceptions.XsConvertError:
-    kind = getattr(exceptions, name, exceptions.XsConvertError)
-    error = kind(reason, member=member, offset=offset)
-    if not isinstance(error, exceptions.XsConvertError):
-        raise TypeError(f'{name} is no error of the converter')
-    return error
+    kind = getattr(exceptions, name, None)
+    if not (isinstance(kind, type)
+            and issubclass(kind, exceptions.XsConvertError)):
+        kind = exceptions.XsConvertError
+    return kind(reason, member=member, offset=offset)
 
 
-def _unexpected_end(status: int, errors: BinaryIO,
+def _unexpected_end(status: int | None, errors: BinaryIO,
                     ) -> exceptions.ConverterStopped:
     size = errors.seek(0, os.SEEK_END)
     errors.seek(max(0, size - _STDERR_KEPT))
-    LOG.error('The converter ended with status %d: %s', status,
+    LOG.error('The converter ended with status %s: %s', status,
               errors.read().decode(errors='replace'))
     return exceptions.ConverterStopped(
         f'the converter ended unexpectedly, with status {status}')
@@ -268,7 +305,8 @@ def _limit(what: int, value: int, grace: int = 0) -> None:
     _, hard = resource.getrlimit(what)
     if hard == resource.RLIM_INFINITY:
         hard = value + grace
-    resource.setrlimit(what, (min(value, hard), min(value + grace, hard)))
+    soft = min(value, max(hard - grace, 1) if grace else hard)
+    resource.setrlimit(what, (soft, min(value + grace, hard)))
 
 
 def _end(signal_number: int, frame: object) -> None:

@@ -197,8 +197,13 @@ def _convert(source: io.BufferedReader, raw: raw_disk.File,
     surveyed.layers(limits)
     source.seek(start)
     raw.restart()
-    with opener(source, limits) as opened:
-        return _Pass(raw, limits, progress).run(opened, surveyed)
+    try:
+        with opener(source, limits) as opened:
+            return _Pass(raw, limits, progress).run(opened, surveyed)
+    except vhd_stream.NotInOrder:
+        raise exceptions.DamagedVhd(
+            'the structures of a VHD contradict each other',
+            member=progress.layer) from None
 
 
 class _Pass:

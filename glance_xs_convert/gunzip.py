@@ -52,6 +52,7 @@ class Gunzip:
         except EOFError:
             raise exceptions.DamagedArchive(
                 'the gzip data end early: the archive is cut short') from None
-        except (gzip.BadGzipFile, ValueError, _error) as error:
+        except (gzip.BadGzipFile, ArithmeticError, ValueError,
+                _error) as error:
             raise exceptions.DamagedArchive(
                 f'the gzip data are damaged ({error})') from None

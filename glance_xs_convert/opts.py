@@ -84,6 +84,19 @@ How many conversions run at once on a host; 0 for any number.
 
 Others wait for their turn, and say so in their task's message.
 """),
+    cfg.StrOpt(
+        'lock_path',
+        help="""
+The directory in which the conversions of a host take their turns.
+
+It belongs to the user that Glance runs as, and is made if it is missing.
+Where it is not set, a directory for the user in the one for temporary files
+is used.
+
+Related options:
+
+* ``max_concurrent``
+"""),
     cfg.IntOpt(
         'max_virtual_size',
         default=_DEFAULTS.max_virtual_size // _GIB,

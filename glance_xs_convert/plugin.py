@@ -168,7 +168,8 @@ class ConvertXenServerImage(task.Task):
             opts.limits_of(group), group.max_memory * _MIB,
             _cpu_time(group.max_cpu_time, os.path.getsize(self.staged)))
         label = f'The conversion of image {self.image_id}'
-        with turns.turn(group.max_concurrent, label, self._report_waiting):
+        with turns.turn(group.max_concurrent, label, self._report_waiting,
+                        group.lock_path):
             return child.run(
                 request, child.interpreter(CONF.wsgi.python_interpreter),
                 self._report, group.progress_timeout)

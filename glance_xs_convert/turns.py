@@ -22,16 +22,20 @@ import contextlib
 import fcntl
 import logging
 import os
+import re
 import stat
 import tempfile
 import time
 import uuid
+
+from glance_xs_convert import exceptions
 
 LOG = logging.getLogger(__name__)
 
 #: How often somebody who waits looks, in seconds.
 _INTERVAL = 0.5
 _SUFFIX = '.ticket'
+_TICKET = re.compile(r'[0-9]{20}-[0-9a-f-]{36}' + re.escape(_SUFFIX))
 
 
 @contextlib.contextmanager
@@ -43,15 +47,22 @@ def turn(most: int, label: str, waiting: Callable[[int], None],
     :param label: what the turn is for; logged if it is cut off
     :param waiting: called again and again while waiting, with the number of
                     those who came before; what it raises ends the wait
-    :param directory: where the tickets are; one for each user and host if
-                      it is None
-    :raises OSError: no ticket can be written
+    :param directory: where the tickets are; one for each user and host in
+                      the directory for temporary files if it is None
+    :raises ConverterStopped: no ticket can be written
     """
     if not most:
         yield
         return
-    directory = directory or _default_directory()
-    descriptor, ticket = _draw(directory, label)
+    directory = directory or os.path.join(
+        tempfile.gettempdir(), f'glance-xs-convert-{os.getuid()}')
+    try:
+        _prepare(directory)
+        descriptor, ticket = _draw(directory, label)
+    except OSError as error:
+        raise exceptions.ConverterStopped(
+            f'{directory}, where conversions take their turns, cannot be '
+            f'used: {error.strerror or error}') from error
     try:
         while (ahead := _ahead(directory, ticket)) >= most:
             waiting(ahead)
@@ -63,39 +74,52 @@ def turn(most: int, label: str, waiting: Callable[[int], None],
         os.close(descriptor)
 
 
-def _default_directory() -> str:
-    directory = os.path.join(tempfile.gettempdir(),
-                             f'glance-xs-convert-{os.getuid()}')
+def _prepare(directory: str) -> None:
     with contextlib.suppress(FileExistsError):
         os.mkdir(directory, 0o700)
     found = os.lstat(directory)
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
-        raise PermissionError(f'{directory} belongs to somebody else')
-    return directory
+        raise PermissionError('it belongs to somebody else')
 
 
 def _draw(directory: str, label: str) -> tuple[int, str]:
-    """A locked ticket, whose name sorts by the time that it was drawn."""
-    name = f'{time.time_ns():020d}-{uuid.uuid4()}{_SUFFIX}'
-    hidden = os.path.join(directory, f'.{name}')
-    descriptor = os.open(hidden, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+    """A locked ticket, whose name sorts behind all that were drawn before."""
+    with _locked(directory):
+        newest = max(_tickets(directory), default='0')
+        number = max(time.time_ns(), int(newest.partition('-')[0]) + 1)
+        name = f'{number:020d}-{uuid.uuid4()}{_SUFFIX}'
+        hidden = os.path.join(directory, f'.{name}')
+        descriptor = os.open(hidden, os.O_RDWR | os.O_CREAT | os.O_EXCL,
+                             0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            os.write(descriptor, label.encode())
+            os.rename(hidden, os.path.join(directory, name))
+        except BaseException:
+            os.close(descriptor)
+            raise
+    return descriptor, name
+
+
+@contextlib.contextmanager
+def _locked(directory: str) -> Iterator[None]:
+    descriptor = os.open(directory, os.O_RDONLY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
-        os.write(descriptor, label.encode())
-        os.rename(hidden, os.path.join(directory, name))
-    except BaseException:
+        yield
+    finally:
         os.close(descriptor)
-        raise
-    return descriptor, name
+
+
+def _tickets(directory: str) -> list[str]:
+    return sorted(filter(_TICKET.fullmatch, os.listdir(directory)))
 
 
 def _ahead(directory: str, ticket: str) -> int:
     """How many that came before are still there."""
     return sum(
         _is_held(os.path.join(directory, name))
-        for name in sorted(os.listdir(directory))
-        if name.endswith(_SUFFIX) and not name.startswith('.')
-        and name < ticket)
+        for name in _tickets(directory) if name < ticket)
 
 
 def _is_held(path: str) -> bool:
@@ -109,6 +133,8 @@ def _is_held(path: str) -> bool:
     except BlockingIOError:
         return True
     else:
+        if not os.fstat(descriptor).st_nlink:
+            return False
         LOG.warning('%s was cut off: its process ended',
                     os.read(descriptor, 4096).decode())
         with contextlib.suppress(FileNotFoundError):

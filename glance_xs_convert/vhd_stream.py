@@ -384,7 +384,8 @@ class VhdStream:
         size = header.bitmap_size + header.block_size
         start = header.table_end
         end = start + vhd_layout.BatmapHeader.SIZE
-        if end > self.size or _place_at(places, size, start, end) is not None:
+        if (end > self._data_end
+                or _place_at(places, size, start, end) is not None):
             return
         self._go_to(start)
         try:

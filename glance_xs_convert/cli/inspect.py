@@ -19,6 +19,7 @@ from typing import Any
 
 from cliff import lister
 
+from glance_xs_convert import archive
 from glance_xs_convert import chain
 from glance_xs_convert.cli import common
 from glance_xs_convert.cli import picture
@@ -99,12 +100,13 @@ class Inspect(common.Command, lister.Lister):
 
 def _row(layer: chain.Layer) -> tuple[Any, ...]:
     footer = layer.footer
-    creator = footer.creator_application.decode('ascii', 'backslashreplace')
+    creator = archive.printable(footer.creator_application.decode(
+        'ascii', 'backslashreplace').strip('\0 '))
     version = (f'{footer.creator_version >> 16}.'
                f'{footer.creator_version & 0xFFFF}')
     return (layer.name, layer.disk_type, common.Size(layer.current_size),
             common.Size(layer.allocated_size), common.Size(layer.file_size),
-            f'{creator.strip(chr(0) + " ")} {version}',
+            f'{creator} {version}',
             str(layer.unique_id), str(layer.parent_unique_id or ''),
             bool(footer.hidden))
 

@@ -75,6 +75,10 @@ def ignore(progress):
     """Take no notice of the progress."""
 
 
+def _hang(signal_number, frame):
+    raise TimeoutError('the child does not end')
+
+
 class ChildCase(unittest.TestCase):
     """Runs child processes, and looks at what they leave."""
 
@@ -98,10 +102,14 @@ class ChildCase(unittest.TestCase):
 
     def run_child(self, request, python=sys.executable, on_progress=ignore):
         """Run the converter; no process is left when it is over."""
+        before = signal.signal(signal.SIGALRM, _hang)
+        self.addCleanup(signal.signal, signal.SIGALRM, before)
+        signal.alarm(2 * SOON)
         try:
             return child.run(request, str(python), on_progress,
                              self.patience)
         finally:
+            signal.alarm(0)
             self.assertEqual([], self.children())
 
     def children(self):
@@ -167,7 +175,7 @@ class Conversions(ChildCase):
 
     def test_refused(self):
         data = archive.tgz(archive.chain_members(small()[:1]))
-        error = self.assert_ends(exceptions.MissingBase, r'1\.vhd',
+        error = self.assert_ends(exceptions.MissingBase, '0.vhd',
                                  self.request(data))
         self.assertTrue(error.reason)
 
@@ -214,15 +222,6 @@ class Limits(ChildCase):
         self.assert_ends(exceptions.LimitExceeded, 'processor time',
                          self.request(slow(), max_cpu_time=1))
 
-    def test_limits_that_are_lower_already(self):
-        python = self.program(f'''
-            ulimit -t 1
-            exec {sys.executable} "$@"
-        ''')
-        self.assert_ends(exceptions.LimitExceeded, 'processor time',
-                         self.request(slow(), max_cpu_time=100),
-                         python=python)
-
     def test_size_of_a_file(self):
         python = self.program(f'''
             ulimit -f 100
@@ -242,11 +241,10 @@ class Limits(ChildCase):
                              self.request(b''), python=python)
         text = self.scratch.joinpath('environment').read_text()
         names = {line.partition('=')[0] for line in text.splitlines()}
-        self.assertLessEqual({'LC_ALL', 'PATH', 'PYTHONPATH'}, names)
+        given = {'LC_ALL', 'MALLOC_ARENA_MAX', 'PATH', 'PYTHONPATH'}
+        self.assertLessEqual(given, names)
         # The shell sets the others.
-        self.assertLessEqual(
-            names, {'LC_ALL', 'PATH', 'PYTHONPATH', 'PWD', 'SHLVL', '_',
-                    'OLDPWD'})
+        self.assertLessEqual(names - given, {'OLDPWD', 'PWD', 'SHLVL', '_'})
         self.assertIn(': /\n', logged.output[0])
 
     def test_open_files_stay_with_the_parent(self):
@@ -256,7 +254,8 @@ class Limits(ChildCase):
             os.set_inheritable(file.fileno(), True)
             self.assert_ends(exceptions.ConverterStopped, 'status 0',
                              self.request(b''), python=python)
-        self.assertRegex(logged.output[0], ': 0 1 2 (10 )?$')
+        # The shell reads its script from file 10.
+        self.assertRegex(logged.output[0], ': 0 1 (10 )?2 $')
 
 
 class Ends(ChildCase):
@@ -342,8 +341,7 @@ class Strangers(ChildCase):
                          self.request(b''), python=python)
 
     def test_interpreter_without_the_package(self):
-        python = self.program(f'exec {sys.executable} -I "$@"')
-        python.write_text(python.read_text().replace(' -I ', ' -S -E '))
+        python = self.program(f'exec {sys.executable} -S -E "$@"')
         with self.assertLogs(child.LOG, 'ERROR') as logged:
             self.assert_ends(exceptions.ConverterStopped, 'status 1',
                              self.request(b''), python=python)
@@ -364,11 +362,7 @@ class Strangers(ChildCase):
     @ddt.data('nonsense', '5', '[]', 'null', '"outcome"', '{', '\\377\\200',
               '{"outcome": 1}', '{"outcome": {"virtual_size": 1}}',
               '{"error": {}}', '{"error": []}', '{"progress": {"a": 1}}',
-              '{"progress": null}',
-              '{"error": {"name": "SystemExit", "reason": "x",'
-              ' "member": null, "offset": null}}',
-              '{"error": {"name": "__doc__", "reason": "x",'
-              ' "member": null, "offset": null}}')
+              '{"progress": null}')
     def test_nonsense(self, line):
         python = self.program(f"printf '{line}\\n'")
         with self.assertLogs(child.LOG, 'ERROR'):
@@ -384,10 +378,11 @@ class Strangers(ChildCase):
         self.assert_ends(exceptions.NoVhd, 'there is none', self.request(b''),
                          python=python)
 
-    def test_unknown_error(self):
-        python = self.program('''
-            echo '{"error": {"name": "Later", "reason": "a new one",'\\
-                 '"member": "0.vhd", "offset": 3}}'
+    @ddt.data('Later', 'SystemExit', '__doc__')
+    def test_unknown_error(self, name):
+        python = self.program(f'''
+            echo '{{"error": {{"name": "{name}", "reason": "a new one",'\\
+                 '"member": "0.vhd", "offset": 3}}}}'
         ''')
         self.assert_ends(exceptions.XsConvertError, '0.vhd: a new one',
                          self.request(b''), python=python)
