@@ -76,7 +76,7 @@ class Measure:
     value: float
     unit: str
     target: float
-    at_least: bool
+    at_least: bool = False
 
     def __str__(self) -> str:
         met = (self.value >= self.target if self.at_least
@@ -367,25 +367,30 @@ def _size(text: str) -> int:
     return SIZES[text] if text in SIZES else int(text)
 
 
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options that all benchmarks have."""
+    parser.add_argument('--size', type=_size, default='medium',
+                        help=f'{", ".join(SIZES)}, or bytes of VHDs in an '
+                             'image (default: %(default)s)')
+    parser.add_argument('--runs', type=int, default=5)
+    parser.add_argument('--cache', default=os.path.join(
+        tempfile.gettempdir(), 'glance-xs-convert-bench'),
+        help='directory for images and outputs (default: %(default)s)')
+    parser.add_argument('--seed', default='0')
+    parser.add_argument('--output', default='bench',
+                        help='what the names of the result files begin with '
+                             '(default: %(default)s)')
+
+
 def main() -> None:
     cases = {'chain': Bench.chain, 'single': Bench.single,
              'sparse': Bench.sparse, 'scattered': Bench.scattered,
              'growth': Bench.series}
     parser = argparse.ArgumentParser(
         description='Measure the converter next to its peers.')
-    parser.add_argument('--size', type=_size, default='medium',
-                        help=f'{", ".join(SIZES)}, or bytes of VHDs in an '
-                             'image (default: %(default)s)')
-    parser.add_argument('--runs', type=int, default=5)
+    add_arguments(parser)
     parser.add_argument('--case', action='append', choices=cases,
                         help='may be repeated (default: all)')
-    parser.add_argument('--cache', default=os.path.join(
-        tempfile.gettempdir(), 'glance-xs-convert-bench'),
-        help='directory for images and outputs (default: %(default)s)')
-    parser.add_argument('--seed', default='0')
-    parser.add_argument('--output', default='bench',
-                        help='results go to OUTPUT.json and OUTPUT.svg '
-                             '(default: %(default)s)')
     options = parser.parse_args()
     options.command = os.path.join(os.path.dirname(sys.executable),
                                    'glance-xs-convert')

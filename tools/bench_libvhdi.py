@@ -15,6 +15,7 @@
     python -m tools.bench_libvhdi LEAF [PARENT ...] RAW
 """
 
+import itertools
 import sys
 
 import pyvhdi
@@ -27,7 +28,7 @@ def main() -> None:
     files = [pyvhdi.file() for _ in paths]
     for file, path in zip(files, paths):
         file.open(path)
-    for file, parent in zip(files, files[1:]):
+    for file, parent in itertools.pairwise(files):
         file.set_parent(parent)
     leaf = files[0]
     size = leaf.get_media_size()

@@ -12,12 +12,14 @@
 
 """A Keystone on SQLite."""
 
+import contextlib
 import functools
 import getpass
 import grp
 import itertools
 import os
 import pathlib
+import sqlite3
 import typing
 
 from keystoneauth1 import adapter
@@ -49,9 +51,10 @@ class Keystone:
     def __init__(self, directory: pathlib.Path, detach: bool = False) -> None:
         etc = directory / 'etc' / 'keystone'
         self._config = etc / 'keystone.conf'
+        self._database = directory / 'keystone.db'
         services.write_config(self._config, {
             'database': {
-                'connection': 'sqlite:///%s' % (directory / 'keystone.db'),
+                'connection': 'sqlite:///%s' % self._database,
                 'sqlite_synchronous': False,
             },
             'fernet_tokens': {'key_repository': directory / 'fernet'},
@@ -75,8 +78,15 @@ class Keystone:
                          grp.getgrgid(os.getgid()).gr_name)]
         for command in setup:
             command.wait()
+        self._write_ahead()
         self.service.start()
         self._manage('bootstrap', '--bootstrap-password', PASSWORD).wait()
+
+    def _write_ahead(self) -> None:
+        # Keystone before 30 leaves reading transactions open, which would
+        # keep others from committing what they write.
+        with contextlib.closing(sqlite3.connect(self._database)) as database:
+            database.execute('PRAGMA journal_mode = WAL')
 
     def _manage(self, *argv: str) -> services.Command:
         return services.Command(

@@ -1,0 +1,141 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""What the tests that break things have in common."""
+
+import contextlib
+import os
+import pathlib
+import shutil
+import sqlite3
+import subprocess
+import tempfile
+import time
+import unittest
+
+from tests.builder import archive
+from tests.builder import chains
+from tests.builder import model
+from tests.builder import sparse
+from tests.builder import vhd
+from tests.functional import archives
+from tests.functional import base
+from tests.functional import cloud
+
+#: How much a conversion reads that is no part of the disk, to take its time.
+SWAP_SIZE = 2 * vhd.GIB
+#: So long may a conversion take to end when it is not wanted any more.
+SOON = 20
+
+
+def slow():
+    """A chain of two, with a large swap.vhd between its members."""
+    layers = chains.linked([
+        vhd.Layer(6 * vhd.MIB, written=[
+            (0, chains.partition_table(63, 12000)),
+            (400, chains.pattern('new file', 1000))]),
+        vhd.Layer(4 * vhd.MIB, written=[
+            (300, chains.pattern('old file', 3000))])])
+    swap = sparse.Sparse()
+    swap.truncate(SWAP_SIZE)
+    members = archive.chain_members(layers)
+    members.insert(1, archive.Member('./swap.vhd', swap))
+    return archives.Image('slow.tgz', archive.tgz(members),
+                          model.size(layers), model.sha256(layers))
+
+
+@contextlib.contextmanager
+def small_file_system(mebibytes):
+    """A file system of some size, the path of which is given.
+
+    :raises SkipTest: the user is not allowed to mount one
+    """
+    directory = tempfile.mkdtemp(prefix='glance-xs-convert-')
+    try:
+        mount(directory, 'size=%dm' % mebibytes)
+        try:
+            yield pathlib.Path(directory)
+        finally:
+            subprocess.run(['umount', '--lazy', directory], check=True)
+    finally:
+        os.rmdir(directory)
+
+
+def mount(directory, options):
+    """Mount a file system in memory, or change one that is mounted."""
+    if not shutil.which('mount'):
+        raise unittest.SkipTest('there is no mount command')
+    done = subprocess.run(
+        ['mount', '-t', 'tmpfs', '-o', options, 'tmpfs', directory],
+        capture_output=True, text=True)
+    if done.returncode:
+        raise unittest.SkipTest('no tmpfs: ' + done.stderr.strip())
+
+
+class FaultCase(base.ImportCase):
+    """Imports images while something breaks.
+
+    Turns are taken among the conversions of the class's Glance, not among
+    all those of the host.
+    """
+
+    @classmethod
+    def start_cloud(cls, **options):
+        scratch = tempfile.TemporaryDirectory(prefix='glance-xs-convert-')
+        cls.addClassCleanup(scratch.cleanup)
+        before = os.environ.get('TMPDIR')
+        os.environ['TMPDIR'] = scratch.name
+        try:
+            started = cloud.Cloud(**options)
+        finally:
+            del os.environ['TMPDIR']
+            if before is not None:
+                os.environ['TMPDIR'] = before
+        cls.addClassCleanup(started.close)
+        started.start()
+        return started
+
+    def begin(self, image_id, data):
+        """Begin an import, and wait until its conversion writes.
+
+        :returns: the process ids of the converters
+        """
+        self.begin_web_download(image_id, data)
+        self.wait_until(lambda: self.cloud.converters()
+                        and len(self.cloud.staged()) > 1)
+        return self.cloud.converters()
+
+    def wait_until(self, condition, seconds=SOON):
+        """Wait for something to become true."""
+        deadline = time.monotonic() + seconds
+        while not condition():
+            if time.monotonic() > deadline:
+                self.fail('in vain: %s, %s' % (
+                    self.cloud.converters(), self.cloud.staged()))
+            time.sleep(0.02)
+
+    def database(self, *statements):
+        """Change Glance's database, as only an operator can."""
+        path = self.cloud.directory / 'glance.db'
+        with (contextlib.closing(sqlite3.connect(path, timeout=60)) as opened,
+              opened):
+            for statement, *values in statements:
+                opened.execute(statement, values)
+
+    def status(self, image_id):
+        """The image's status."""
+        return self.client.images.get(image_id).status
+
+    def assert_imports(self, image_id, image):
+        """The image can be imported now."""
+        task = self.web_download(image_id, image.data)
+        self.assert_converted(image_id, task, image)

@@ -1,0 +1,405 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Conversions that something else puts an end to."""
+
+import contextlib
+import http
+import os
+import random
+import re
+import signal
+import time
+
+from glanceclient import exc
+from testtools import content
+
+from tests.builder import archive
+from tests.builder import chains
+from tests.builder import model
+from tests.builder import vhd
+from tests.functional import archives
+from tests.functional import cloud
+from tests.functional import faults
+from tests.functional import services
+
+#: How many conversions are killed, at random points.
+KILLS = int(os.environ.get('XS_CONVERT_FAULTS', '20'))
+SEED = os.environ.get('XS_CONVERT_SEED', 'kill')
+
+KILLED = ('The XenServer image cannot be converted: the converter ended '
+          'unexpectedly, with status -9.')
+
+
+def fixed():
+    """A fixed disk of 24 MiB, the archive of which is small."""
+    layer = vhd.Layer(24 * vhd.MIB, disk_type=vhd.FIXED, written=[
+        (0, chains.partition_table(63, 40000)),
+        (2048, chains.pattern('sector') * 40000)])
+    return archives.Image(
+        'fixed.tgz', archive.tgz(archive.chain_members([layer])),
+        model.size([layer]), model.sha256([layer]))
+
+
+class TestNoSpace(faults.FaultCase):
+    """The file system of the staging area is full, then grows."""
+
+    @classmethod
+    def start_cloud(cls, **options):
+        small = faults.small_file_system(8)
+        cls.staging = small.__enter__()
+        cls.addClassCleanup(small.__exit__, None, None, None)
+        return super().start_cloud(staging=cls.staging, **options)
+
+    def tearDown(self):
+        faults.mount(self.staging, 'remount,size=8m')
+        super().tearDown()
+
+    def assert_fails_then_imports(self, import_data, image, reason):
+        with self.new_image(image.name) as image_id:
+            task = import_data(image_id, image.data)
+            self.assert_refused(image_id, task, reason)
+            faults.mount(self.staging, 'remount,size=100m')
+            task = import_data(image_id, image.data)
+            self.assert_converted(image_id, task, image)
+        faults.mount(self.staging, 'remount,size=8m')
+
+    def test_seen_before_anything_is_written(self):
+        for import_data in (self.web_download, self.glance_direct):
+            self.assert_fails_then_imports(
+                import_data, archives.story(),
+                r'there is no space for the raw disk: a layer needs \d+ '
+                r'bytes, and \d+ are left')
+
+    def test_seen_while_writing(self):
+        for import_data in (self.web_download, self.glance_direct):
+            self.assert_fails_then_imports(
+                import_data, fixed(), 'no space .*for the raw disk')
+
+    def test_taken_by_somebody_else_meanwhile(self):
+        slow = faults.slow()
+        other = self.staging / 'of somebody else'
+        with self.new_image(slow.name) as image_id:
+            self.begin(image_id, slow.data)
+            with other.open('wb') as file, contextlib.suppress(OSError):
+                while file.write(bytes(4096)):
+                    file.flush()
+            task = cloud.wait_for_import(self.client, image_id)
+            other.unlink()
+            self.assert_refused(image_id, task, 'no space')
+            self.assert_imports(image_id, archives.small())
+
+
+class TestKilledConverter(faults.FaultCase):
+    """The converter gets SIGKILL, as from the kernel out of memory."""
+
+    def test_at_random_points(self):
+        slow, small = faults.slow(), archives.small()
+        rng = random.Random(SEED)
+        duration = self.duration(slow)
+        hits = 0
+        for number in range(KILLS):
+            with self.new_image('%d of %s' % (number, SEED)) as image_id:
+                hits += self.kill_after(
+                    image_id, slow, rng.uniform(0, duration))
+                if self.status(image_id) == 'queued':
+                    self.assert_imports(image_id, small)
+        self.addDetail('figures', content.text_content(
+            '%d of %d conversions of %.1f s hit' % (hits, KILLS, duration)))
+        self.assertGreater(hits, KILLS // 2)
+
+    def duration(self, image):
+        """How long an undisturbed conversion takes, in seconds."""
+        with self.new_image('undisturbed') as image_id:
+            self.begin_web_download(image_id, image.data)
+            self.wait_until(self.cloud.converters)
+            start = time.monotonic()
+            self.wait_until(lambda: not self.cloud.converters())
+            duration = time.monotonic() - start
+            task = cloud.wait_for_import(self.client, image_id)
+            self.assert_converted(image_id, task, image)
+        return duration
+
+    def kill_after(self, image_id, image, delay):
+        """Import, and kill the converter after some seconds.
+
+        :returns: whether it still ran then
+        """
+        self.begin_web_download(image_id, image.data)
+        self.wait_until(self.cloud.converters)
+        time.sleep(delay)
+        converters = self.cloud.converters()
+        for pid in converters:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        task = cloud.wait_for_import(self.client, image_id)
+        if task['status'] == 'success':
+            self.assert_converted(image_id, task, image)
+            return False
+        self.assertEqual(KILLED, task['message'])
+        self.assert_refused(image_id, task, 'status -9')
+        return True
+
+
+class TestKilledGlance(faults.FaultCase):
+    """Glance gets SIGKILL while images are converted.
+
+    Glance itself never takes up such an import again: the image stays
+    'importing', and its task 'processing'.
+    """
+
+    def setUp(self):
+        super().setUp()
+        self.slow = faults.slow()
+        self.rng = random.Random(SEED)
+
+    def kill(self, image_id, at):
+        """Kill Glance during a conversion.
+
+        :param at: after how many seconds
+        """
+        converters = self.begin(image_id, self.slow.data)
+        time.sleep(at)
+        self.cloud.kill_glance()
+        killed = time.monotonic()
+        self.wait_until(lambda: not any(map(services.command_line,
+                                            converters)))
+        self.assertLess(time.monotonic() - killed, 5)
+        self.assertEqual([image_id], self.cloud.staged())
+        self.assertEqual([], self.cloud.stored())
+        self.cloud.restart_glance()
+        self.assertEqual('importing', self.status(image_id))
+
+    def test_image_is_deleted(self):
+        """That is what the image's owner can do."""
+        for _ in range(max(2, KILLS // 10)):
+            with self.new_image('killed') as image_id:
+                self.kill(image_id, self.rng.uniform(0, 0.5))
+            self.assert_stored([])
+        small = archives.small()
+        with self.new_image(small.name) as image_id:
+            self.assert_imports(image_id, small)
+        self.assertIn(
+            'The conversion of image %s was cut off' % image_id[:0],
+            self.cut_off())
+
+    def cut_off(self):
+        log = self.cloud.log.read_text(errors='replace')
+        return re.sub('image [-0-9a-f]{36}', 'image ', log)
+
+    def test_image_is_imported_again(self):
+        """What the operator has to do for it, Glance's lock being valid."""
+        small = archives.small()
+        with self.new_image('killed') as image_id:
+            self.kill(image_id, 0.2)
+            self.database(("UPDATE tasks SET updated_at = '2000-01-01'",))
+            error = self.assertRaises(
+                exc.HTTPConflict, self.begin_web_download, image_id,
+                small.data)
+            self.assertIn("needs to be in 'queued' state", str(error))
+            self.database(("UPDATE images SET status = 'queued' "
+                           'WHERE id = ?', image_id))
+            self.assert_imports(image_id, small)
+
+    def test_host_breaks_down(self):
+        """The converter does not get to clean up, nor does Glance."""
+        with self.new_image('killed') as image_id:
+            converters = self.begin(image_id, self.slow.data)
+            for pid in converters:
+                os.kill(pid, signal.SIGSTOP)
+            self.cloud.kill_glance()
+            for pid in converters:
+                os.kill(pid, signal.SIGKILL)
+            left = self.cloud.staged()
+            self.assertEqual(2, len(left))
+            self.assertTrue(all(name.startswith(image_id) for name in left))
+            self.cloud.restart_glance()
+            self.database(
+                ("UPDATE images SET status = 'queued' WHERE id = ?",
+                 image_id),
+                ("UPDATE tasks SET updated_at = '2000-01-01'",))
+            self.assert_imports(image_id, archives.small())
+
+    def test_host_breaks_down_and_image_is_deleted(self):
+        """Glance removes what is left in staging when it starts again."""
+        with self.new_image('killed') as image_id:
+            converters = self.begin(image_id, self.slow.data)
+            for pid in converters:
+                os.kill(pid, signal.SIGSTOP)
+            self.cloud.kill_glance()
+            for pid in converters:
+                os.kill(pid, signal.SIGKILL)
+            self.cloud.restart_glance()
+        self.cloud.restart_glance()
+        self.wait_until(lambda: not self.cloud.staged())
+        self.assert_stored([])
+
+
+class TestInterrupted(faults.FaultCase):
+    """Something comes between an import and its success."""
+
+    def setUp(self):
+        super().setUp()
+        self.slow = faults.slow()
+
+    def test_connection_is_reset(self):
+        small = archives.small()
+        for share in (0.1, 0.5, 0.99):
+            with self.new_image(small.name) as image_id:
+                url = self.files.add(image_id, small.data,
+                                     drop_after=int(len(small.data) * share))
+                self.client.images.image_import(image_id, 'web-download',
+                                                uri=url)
+                task = cloud.wait_for_import(self.client, image_id)
+                self.assertEqual('failure', task['status'])
+                self.assertEqual('queued', self.status(image_id))
+                self.assert_stored([])
+                self.assert_imports(image_id, small)
+
+    def test_image_is_deleted(self):
+        with self.new_image(self.slow.name) as image_id:
+            self.begin(image_id, self.slow.data)
+        self.wait_until(lambda: not self.cloud.converters(), 5)
+        self.wait_until(lambda: not self.cloud.staged())
+        self.assert_stored([])
+
+    def test_second_import_meanwhile(self):
+        small = archives.small()
+        with self.new_image(self.slow.name) as image_id:
+            self.begin(image_id, self.slow.data)
+            error = self.assertRaises(
+                exc.HTTPConflict, self.client.images.image_import, image_id,
+                'web-download', uri=self.files.add('second', small.data))
+            self.assertEqual(http.HTTPStatus.CONFLICT, error.code)
+            task = cloud.wait_for_import(self.client, image_id)
+            self.assert_converted(image_id, task, self.slow)
+
+    def assert_stops(self, image_id, *statements):
+        """The import ends when the operator does this to the database."""
+        converters = self.begin(image_id, self.slow.data)
+        self.database(*statements)
+        self.wait_until(lambda: not any(map(services.command_line,
+                                            converters)), 5)
+        self.wait_until(lambda: not self.cloud.staged())
+
+    def test_task_is_failed_by_the_operator(self):
+        with self.new_image(self.slow.name) as image_id:
+            self.assert_stops(
+                image_id, ("UPDATE tasks SET status = 'failure' "
+                           'WHERE image_id = ?', image_id))
+            self.wait_until(lambda: self.status(image_id) == 'queued')
+            self.wait_until(
+                lambda: 'os_glance_import_task'
+                not in self.client.images.get(image_id))
+            self.assert_imports(image_id, archives.small())
+
+    def test_task_is_deleted_by_the_operator(self):
+        with self.new_image(self.slow.name) as image_id:
+            self.assert_stops(
+                image_id, ('UPDATE tasks SET deleted = 1 '
+                           'WHERE image_id = ?', image_id))
+            self.wait_until(lambda: self.status(image_id) == 'queued')
+            self.wait_until(
+                lambda: 'os_glance_import_task'
+                not in self.client.images.get(image_id))
+            self.assert_imports(image_id, archives.small())
+
+
+class TestHang(faults.FaultCase):
+    """The staging area does not answer any more."""
+
+    OPTIONS = {'xs_convert': {'progress_timeout': 10}}
+
+    def test_converter_hangs(self):
+        slow = faults.slow()
+        with self.new_image(slow.name) as image_id:
+            for pid in self.begin(image_id, slow.data):
+                os.kill(pid, signal.SIGSTOP)
+            task = cloud.wait_for_import(self.client, image_id)
+            self.assert_refused(image_id, task,
+                                'made no progress for 10 seconds')
+            self.assertEqual([], self.cloud.converters())
+            self.assert_imports(image_id, archives.small())
+
+
+class TestStoreFails(faults.FaultCase):
+    """The disk is converted, but a store does not take it."""
+
+    OPTIONS = {
+        'stores': ('fast', 'slow', 'spare'),
+        'xs_convert': {'remove_properties': 'hypervisor_type,xenapi_*'},
+    }
+    PROPERTIES = {'hypervisor_type': 'xen', 'xenapi_x': 'y', 'os_type': 'z'}
+
+    @contextlib.contextmanager
+    def broken_store(self, image_id):
+        """A store that holds something under the image's name already."""
+        obstacle = self.cloud.store_path('slow') / image_id
+        obstacle.mkdir()
+        try:
+            yield
+        finally:
+            obstacle.rmdir()
+
+    def assert_set_back(self, image_id, task, failed):
+        """The record is as it was before, and there are no data."""
+        self.assertEqual('failure', task['status'])
+        image = self.client.images.get(image_id)
+        self.assertEqual(
+            ('queued', 'vhd', 'ovf', None, None),
+            (image.status, image.disk_format, image.container_format,
+             image.size, image.virtual_size))
+        self.assertEqual(
+            self.PROPERTIES | {'os_glance_failed_import': failed,
+                               'os_glance_importing_to_stores': ''},
+            {name: value for name, value in image.items()
+             if name.startswith(('os_', 'xs_', 'xen', 'hyper'))
+             and not name.startswith('os_h')})
+        self.assert_stored([])
+
+    def assert_new_record(self, image_id):
+        """The record is that of a converted image."""
+        image = self.client.images.get(image_id)
+        self.assertNotIn('hypervisor_type', image)
+        self.assertNotIn('xenapi_x', image)
+        self.assertEqual(('z', 'vhd/ovf'), (
+            image['os_type'], image['xs_convert_source_format']))
+
+    def test_one_of_several(self):
+        small = archives.small()
+        for import_data in (self.web_download, self.glance_direct):
+            for stores in (['fast', 'slow'], ['slow', 'fast'], ['slow']):
+                with self.new_image(small.name,
+                                    **self.PROPERTIES) as image_id:
+                    with self.broken_store(image_id):
+                        task = import_data(image_id, small.data,
+                                           stores=stores)
+                    self.assert_set_back(image_id, task, task['id'])
+                    task = import_data(image_id, small.data, stores=stores)
+                    self.assert_new_record(image_id)
+                    self.assert_converted(image_id, task, small, stores)
+
+    def test_one_that_may_fail(self):
+        small = archives.small()
+        for import_data in (self.web_download, self.glance_direct):
+            with self.new_image(small.name, **self.PROPERTIES) as image_id:
+                with self.broken_store(image_id):
+                    task = import_data(image_id, small.data,
+                                       stores=['slow', 'fast'],
+                                       allow_failure=True)
+                self.assertEqual('success', task['status'])
+                self.assert_new_record(image_id)
+                image = self.client.images.get(image_id)
+                self.assertEqual('slow', image['os_glance_failed_import'])
+                self.assertEqual((small.size, small.sha256),
+                                 self.download(image_id))
+                self.assert_stored([image_id], ['fast'])
