@@ -33,7 +33,9 @@ function configure_glance_xs_convert {
 function configure_glance_xs_convert_upload_filter {
     iniset "$GLANCE_API_PASTE_INI" filter:xs_convert_upload \
         paste.filter_factory glance_xs_convert.upload_filter:filter_factory
-    sed -i -e '/xs_convert_upload/! s/^\(keystone.*\) rootapp$/\1 xs_convert_upload rootapp/' \
+    # The pipelines are lines such as "keystone = ... context rootapp".
+    sed -i -e '/^keystone/ s/ xs_convert_upload rootapp$/ rootapp/' \
+        -e '/^keystone/ s/ rootapp$/ xs_convert_upload rootapp/' \
         "$GLANCE_API_PASTE_INI"
 }
 

@@ -15,7 +15,6 @@
 extensions = [
     'cliff.sphinxext',
     'openstackdocstheme',
-    'oslo_config.sphinxconfiggen',
     'oslo_config.sphinxext',
 ]
 
@@ -36,11 +35,6 @@ openstackdocs_use_storyboard = False
 openstackdocs_pdf_link = False
 
 autoprogram_cliff_application = 'glance-xs-convert'
-
-config_generator_config_file = [
-    ('../../etc/oslo-config-generator.conf',
-     '_static/glance-image-import'),
-]
 
 man_pages = [
     ('cli/glance-xs-convert', 'glance-xs-convert',
