@@ -57,6 +57,8 @@ _STDOUT = 1
 REPORT_INTERVAL = 0.5
 #: How long it may take to clean up, once it was told to end.
 _GRACE = 5.0
+#: How much the child stands back: it still gets what others leave.
+_NICENESS = 10
 #: What the parent keeps of the child's standard error.
 _STDERR_KEPT = 4096
 #: The longest line that the child writes.
@@ -289,12 +291,25 @@ def main() -> int:
 def _restrict(request: Request) -> None:
     """Limit what the process can use, before it reads the image."""
     os.umask(0o077)
+    _stand_back()
     _limit(resource.RLIMIT_AS, request.max_memory)
     _limit(resource.RLIMIT_FSIZE, request.limits.max_virtual_size)
     _limit(resource.RLIMIT_NOFILE, 64)
     _limit(resource.RLIMIT_CORE, 0)
     if request.max_cpu_time:
         _limit(resource.RLIMIT_CPU, request.max_cpu_time, int(_GRACE))
+
+
+def _stand_back() -> None:
+    """Let Glance's requests go first where there are too few processors.
+
+    Linux may schedule by sessions, of which the process has its own: then it
+    is the session's niceness that counts.
+    """
+    os.nice(_NICENESS)
+    with (contextlib.suppress(OSError),
+          open('/proc/self/autogroup', 'w') as autogroup):
+        autogroup.write(str(_NICENESS))
 
 
 def _limit(what: int, value: int, grace: int = 0) -> None:

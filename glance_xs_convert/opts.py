@@ -91,7 +91,8 @@ The directory in which the conversions of a host take their turns.
 
 It belongs to the user that Glance runs as, and is made if it is missing.
 Where it is not set, a directory for the user in the one for temporary files
-is used.
+is used. Imports that were cut off because Glance was killed are found by what
+is in it, and set back; so let it outlive a restart.
 
 Related options:
 

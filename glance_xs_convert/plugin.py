@@ -17,9 +17,7 @@ Source for what a plugin gets and has to leave behind: Glance,
 """
 
 from collections.abc import Callable
-import contextlib
 import fnmatch
-import glob
 import math
 import os
 import time
@@ -38,6 +36,8 @@ from glance_xs_convert import child
 from glance_xs_convert import convert
 from glance_xs_convert import exceptions
 from glance_xs_convert import opts
+from glance_xs_convert import recovery
+from glance_xs_convert import staging
 from glance_xs_convert import turns
 
 LOG = logging.getLogger(__name__)
@@ -46,7 +46,6 @@ CONF = cfg.CONF
 CONF.register_opts(opts.OPTS, group=opts.GROUP)
 
 _FILE_SCHEME = 'file://'
-_SUFFIX = '.raw'
 _MIB = 1024 ** 2
 #: The processor time for any archive, in seconds, and for each MiB of it: a
 #: hundred times what an honest one takes.
@@ -109,11 +108,12 @@ class ConvertXenServerImage(task.Task):
         :raises ConversionFailed: the image is refused
         """
         self.staged = file_path.removeprefix(_FILE_SCHEME)
+        recovery.recover(self.image_repo, CONF[opts.GROUP].lock_path)
         image = self.image_repo.get(self.image_id)
         if not _is_ours(image):
             return file_path
-        self._remove_leftovers()
-        raw = f'{self.staged}.{self.task_id}{_SUFFIX}'
+        staging.remove_raw(self.staged)
+        raw = staging.raw_path(self.staged, self.task_id)
         try:
             _check_signature(image)
             outcome = self._convert_in_turn(raw, image.container_format)
@@ -137,7 +137,8 @@ class ConvertXenServerImage(task.Task):
         failed_here = isinstance(result, failure.Failure)
         cleans_up = self.import_method != _WEB_DOWNLOAD and (
             failed_here or self.import_method != _GLANCE_DOWNLOAD)
-        self._remove_leftovers()
+        if self.staged:
+            staging.remove_raw(self.staged)
         try:
             with self.action_wrapper as action:
                 self._restore(action)
@@ -149,10 +150,10 @@ class ConvertXenServerImage(task.Task):
         except glance_exception.NotFound:
             LOG.warning('Image %s was deleted while it was imported',
                         self.image_id)
-            _remove(self.staged)
+            self._remove_staged()
         else:
             if cleans_up:
-                _remove(self.staged)
+                self._remove_staged()
             if cleans_up and self.import_method == _GLANCE_DOWNLOAD:
                 self._end_import(result.exception)
 
@@ -167,7 +168,8 @@ class ConvertXenServerImage(task.Task):
             self.staged, raw, container_format == 'bare',
             opts.limits_of(group), group.max_memory * _MIB,
             _cpu_time(group.max_cpu_time, os.path.getsize(self.staged)))
-        label = f'The conversion of image {self.image_id}'
+        label = recovery.Conversion(
+            self.image_id, self.task_id, self.staged).label()
         with turns.turn(group.max_concurrent, label, self._report_waiting,
                         group.lock_path):
             return child.run(
@@ -271,20 +273,13 @@ class ConvertXenServerImage(task.Task):
         """Tell why the import failed, and let the image go."""
         text = (str(error) if isinstance(error, ConversionFailed)
                 else 'The XenServer image could not be converted')
-        _retried(lambda: self._fail_task(text))
+        _retried(lambda: recovery.fail_task(
+            self.task_repo, self.task_id, text))
         self.action_wrapper.drop_lock_for_task()
 
-    def _fail_task(self, text: str) -> None:
-        import_task = script_utils.get_task(self.task_repo, self.task_id)
-        if import_task is not None and import_task.status == 'processing':
-            import_task.fail(text)
-            self.task_repo.save(import_task)
-
-    def _remove_leftovers(self) -> None:
-        """Remove what this or an earlier task has left of a raw disk."""
+    def _remove_staged(self) -> None:
         if self.staged:
-            for path in glob.glob(f'{glob.escape(self.staged)}.*{_SUFFIX}*'):
-                _remove(path)
+            staging.remove(self.staged)
 
 
 def _cpu_time(most: int, archive_size: int) -> int:
@@ -312,12 +307,6 @@ def _is_unwanted(name: str) -> bool:
     return not name.startswith(_RESERVED_PREFIX) and any(
         fnmatch.fnmatchcase(name.replace('-', '_'), pattern.replace('-', '_'))
         for pattern in patterns)
-
-
-def _remove(path: str) -> None:
-    if path:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(path)
 
 
 def _check_signature(image: Any) -> None:

@@ -20,7 +20,6 @@ from collections.abc import Callable
 from collections.abc import Iterator
 import contextlib
 import fcntl
-import logging
 import os
 import re
 import stat
@@ -29,8 +28,6 @@ import time
 import uuid
 
 from glance_xs_convert import exceptions
-
-LOG = logging.getLogger(__name__)
 
 #: How often somebody who waits looks, in seconds.
 _INTERVAL = 0.5
@@ -44,18 +41,14 @@ def turn(most: int, label: str, waiting: Callable[[int], None],
     """Wait for a turn, and have it.
 
     :param most: how many may have their turn at once; 0 for any number
-    :param label: what the turn is for; logged if it is cut off
+    :param label: what the turn is for, of which :func:`cut_off` tells
     :param waiting: called again and again while waiting, with the number of
                     those who came before; what it raises ends the wait
     :param directory: where the tickets are; one for each user and host in
                       the directory for temporary files if it is None
     :raises ConverterStopped: no ticket can be written
     """
-    if not most:
-        yield
-        return
-    directory = directory or os.path.join(
-        tempfile.gettempdir(), f'glance-xs-convert-{os.getuid()}')
+    directory = directory or _default_directory()
     try:
         _prepare(directory)
         descriptor, ticket = _draw(directory, label)
@@ -64,7 +57,7 @@ def turn(most: int, label: str, waiting: Callable[[int], None],
             f'{directory}, where conversions take their turns, cannot be '
             f'used: {error.strerror or error}') from error
     try:
-        while (ahead := _ahead(directory, ticket)) >= most:
+        while most and (ahead := _ahead(directory, ticket)) >= most:
             waiting(ahead)
             time.sleep(_INTERVAL)
         yield
@@ -74,9 +67,41 @@ def turn(most: int, label: str, waiting: Callable[[int], None],
         os.close(descriptor)
 
 
+def cut_off(directory: str | None = None) -> Iterator[str]:
+    """The labels of turns that ended with the process that had them.
+
+    Each is given to one caller only. Its ticket goes when the next one is
+    asked for; until then, nobody else comes to see it.
+
+    :param directory: where the tickets are, as for :func:`turn`
+    :raises OSError: they cannot be read, or are not to be trusted
+    """
+    directory = directory or _default_directory()
+    if not os.path.lexists(directory):
+        return
+    _check_owner(directory)
+    for name in _tickets(directory):
+        path = os.path.join(directory, name)
+        with (contextlib.suppress(FileNotFoundError, BlockingIOError),
+              open(path, 'r+') as ticket):
+            fcntl.flock(ticket, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.fstat(ticket.fileno()).st_nlink:
+                yield ticket.read()
+                os.unlink(path)
+
+
+def _default_directory() -> str:
+    return os.path.join(
+        tempfile.gettempdir(), f'glance-xs-convert-{os.getuid()}')
+
+
 def _prepare(directory: str) -> None:
     with contextlib.suppress(FileExistsError):
         os.mkdir(directory, 0o700)
+    _check_owner(directory)
+
+
+def _check_owner(directory: str) -> None:
     found = os.lstat(directory)
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
         raise PermissionError('it belongs to somebody else')
@@ -123,22 +148,11 @@ def _ahead(directory: str, ticket: str) -> int:
 
 
 def _is_held(path: str) -> bool:
-    """Whether a ticket's process lives; if not, the ticket is removed."""
-    try:
-        descriptor = os.open(path, os.O_RDWR)
-    except FileNotFoundError:
-        return False
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    else:
-        if not os.fstat(descriptor).st_nlink:
-            return False
-        LOG.warning('%s was cut off: its process ended',
-                    os.read(descriptor, 4096).decode())
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(path)
-        return False
-    finally:
-        os.close(descriptor)
+    """Whether a ticket is there, and so is the process that drew it."""
+    with (contextlib.suppress(FileNotFoundError),
+          open(path, 'r+') as ticket):
+        try:
+            fcntl.flock(ticket, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False

@@ -193,6 +193,22 @@ class Demo:
         self.run('glance', 'image-download', '--file', str(disk), image_id)
         self.compare(disk, image.sha256, record)
         self.nothing_left([image_id])
+        self.client.images.delete(image_id)
+
+    def uploaded_image(self, image: Image) -> None:
+        """Upload an image by a client that does not ask for an import."""
+        shown = self.run(
+            'openstack', 'image', 'create', '--file', str(image.path),
+            '--disk-format', 'vhd', '--container-format', 'ovf', '-c', 'id',
+            'uploaded')
+        image_id = dict(TABLE_ROW.findall(shown))['id']
+        say('\nThe filter in glance-api-paste.ini has made an import of it:')
+        if self.follow(image_id) != 'success':
+            raise Failed('the import failed')
+        self.expect(self.show(image_id), status='active', disk_format='raw',
+                    container_format='bare')
+        self.nothing_left([image_id])
+        self.client.images.delete(image_id)
 
     def broken_image(self, image: Image) -> None:
         """Import an image that must be refused."""
@@ -261,7 +277,8 @@ def demonstrate(stack: contextlib.ExitStack,
     headline('Keystone %s and Glance %s come up' % tuple(
         importlib.metadata.version(name) for name in ('keystone', 'glance')))
     start = time.monotonic()
-    cloud = stack.enter_context(cloud_.Cloud(detach=arguments.keep))
+    cloud = stack.enter_context(cloud_.Cloud(
+        edit_paste=cloud_.with_upload_filter, detach=arguments.keep))
     directory = cloud.directory / 'demo'
     directory.mkdir()
     demo = Demo(cloud, directory, files)
@@ -277,6 +294,9 @@ def demonstrate(stack: contextlib.ExitStack,
              else make_image(directory))
     demo.run('glance-xs-convert', 'inspect', str(image.path))
     demo.good_image(image)
+
+    headline('The same image by a plain upload')
+    demo.uploaded_image(image)
 
     headline('A broken XenServer image: its base is missing')
     demo.broken_image(make_broken_image(directory))

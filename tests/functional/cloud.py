@@ -42,6 +42,10 @@ IMPORT_SECONDS = 180
 CONVERTER = 'glance_xs_convert.child'
 
 _ROOT = pathlib.Path(__file__).parents[2]
+_UPLOAD_FILTER = '''
+[filter:xs_convert_upload]
+use = egg:glance-xs-convert#xs_convert_upload
+'''
 
 
 class Foundation:
@@ -93,6 +97,15 @@ class Foundation:
         """Stop Keystone and remove the directory."""
         self.keystone.service.close()
         shutil.rmtree(self.directory, ignore_errors=True)
+
+
+def with_upload_filter(paste: str) -> str:
+    """Put the upload filter before the API in every pipeline.
+
+    :param paste: the text of glance-api-paste.ini
+    """
+    return paste.replace(
+        ' rootapp\n', ' xs_convert_upload rootapp\n') + _UPLOAD_FILTER
 
 
 class Cloud:

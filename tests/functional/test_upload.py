@@ -24,7 +24,6 @@ import socket
 import subprocess
 import tempfile
 import time
-import unittest
 from urllib import parse
 
 from tests.builder import chains
@@ -35,17 +34,8 @@ from tests.functional import cloud
 from tests.functional import keystone
 from tests.functional import services
 
-FILTER = '''
-[filter:xs_convert_upload]
-use = egg:glance-xs-convert#xs_convert_upload
-'''
 MIB = 1024 ** 2
 SECONDS = 30
-
-
-def with_filter(paste):
-    """Put the filter before the API in every pipeline."""
-    return paste.replace(' rootapp\n', ' xs_convert_upload rootapp\n') + FILTER
 
 
 def pieces(data, size=100_000):
@@ -63,7 +53,7 @@ def text_of(response):
 class UploadCase(base.ImportCase):
     """Uploads images by requests that tests can look at."""
 
-    OPTIONS = {'edit_paste': with_filter}
+    OPTIONS = {'edit_paste': cloud.with_upload_filter}
 
     def put(self, image_id, data, user='demo', store=None, action='file'):
         """Upload data, give the response."""

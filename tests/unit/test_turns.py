@@ -85,7 +85,8 @@ class Order(TurnsCase):
         with contextlib.ExitStack() as stack:
             for _ in range(20):
                 stack.enter_context(self.turn(0))
-            self.assertEqual([], self.tickets())
+            self.assertEqual(20, len(self.tickets()))
+        self.assertEqual([], self.tickets())
 
     def test_no_more_than_that(self):
         with self.turn(2), self.turn(2):
@@ -193,25 +194,36 @@ class Dead(TurnsCase):
         with self.assertRaises(Stop), self.turn(1):
             self.fail('two have their turn')
 
-    def test_process_that_was_killed(self):
-        process = self.holder()
+    def kill(self, process):
         process.kill()
         process.wait()
-        self.assertEqual(1, len(self.tickets()))
-        with self.assertLogs(turns.LOG, 'WARNING') as logged, self.turn(1):
-            pass
-        self.assertIn('The work of another process was cut off',
-                      logged.output[0])
+
+    def cut_off(self):
+        return list(turns.cut_off(str(self.directory)))
+
+    def test_process_that_was_killed(self):
+        self.kill(self.holder())
+        with self.turn(1):
+            self.assertEqual(2, len(self.tickets()))
+            self.assertEqual(['The work of another process'], self.cut_off())
+            self.assertEqual(1, len(self.tickets()))
+        self.assertEqual([], self.cut_off())
         self.assertEqual([], self.tickets())
 
     def test_process_that_is_killed_while_somebody_waits(self):
         process = self.holder()
-
-        def wait(ahead):
-            process.kill()
-            process.wait()
-        with self.assertLogs(turns.LOG, 'WARNING'), self.turn(1, 'x', wait):
+        with self.turn(1, 'x', lambda ahead: self.kill(process)):
             pass
+        self.assertEqual(['The work of another process'], self.cut_off())
+
+    def test_ticket_stays_until_its_label_is_dealt_with(self):
+        self.kill(self.holder())
+        labels = turns.cut_off(str(self.directory))
+        next(labels)
+        self.assertEqual([], self.cut_off())
+        labels.close()
+        self.assertEqual(1, len(self.cut_off()))
+        self.assertEqual([], self.tickets())
 
     def test_those_who_are_through_were_not_cut_off(self):
         """However they race, nobody is said to have been cut off."""
@@ -220,10 +232,9 @@ class Dead(TurnsCase):
 
         def take(_):
             with self.turn(1, waiting=lambda ahead: None):
-                pass
-        with (self.assertNoLogs(turns.LOG),
-              futures.ThreadPoolExecutor(6) as pool):
-            list(pool.map(take, range(300)))
+                return self.cut_off()
+        with futures.ThreadPoolExecutor(6) as pool:
+            self.assertEqual([[]] * 300, list(pool.map(take, range(300))))
 
     def test_other_files_are_left_alone(self):
         self.directory.joinpath('README').touch()
@@ -248,7 +259,15 @@ class Directory(TurnsCase):
         with turns.turn(1, 'A test', stop):
             pass
 
+    def assert_not_used(self):
+        with self.assertRaisesRegex(exceptions.ConverterStopped,
+                                    str(self.default)):
+            self.take()
+        with self.assertRaisesRegex(OSError, 'somebody else'):
+            list(turns.cut_off())
+
     def test_made_when_needed(self):
+        self.assertEqual([], list(turns.cut_off()))
         for _ in range(2):
             self.take()
             self.assertEqual(0o700, self.default.stat().st_mode & 0o777)
@@ -258,9 +277,7 @@ class Directory(TurnsCase):
         if os.getuid():
             self.skipTest('only root can give a directory away')
         os.chown(self.default, 12345, 12345)
-        with self.assertRaisesRegex(exceptions.ConverterStopped,
-                                    str(self.default)):
-            self.take()
+        self.assert_not_used()
 
     def test_no_directory(self):
         target = self.directory / 'target'
@@ -269,8 +286,6 @@ class Directory(TurnsCase):
                      lambda: self.default.symlink_to(target),
                      lambda: self.default.symlink_to('nowhere')):
             make()
-            with self.assertRaisesRegex(exceptions.ConverterStopped,
-                                        str(self.default)):
-                self.take()
+            self.assert_not_used()
             self.default.unlink()
         self.assertEqual([], os.listdir(target))

@@ -1,0 +1,42 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""The files of an import in Glance's staging area."""
+
+import contextlib
+import glob
+import os
+
+_SUFFIX = '.raw'
+
+
+def raw_path(staged: str, task_id: str) -> str:
+    """Where the raw disk goes while it is not in the archive's place.
+
+    It begins with the image's id, by which Glance knows what is left of
+    images that were deleted.
+
+    :param staged: the path of the archive
+    """
+    return f'{staged}.{task_id}{_SUFFIX}'
+
+
+def remove_raw(staged: str) -> None:
+    """Remove what any task has left of the raw disk."""
+    for path in glob.glob(f'{glob.escape(staged)}.*{_SUFFIX}*'):
+        remove(path)
+
+
+def remove(path: str) -> None:
+    """Remove a file, if it is there."""
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)
