@@ -265,8 +265,8 @@ class ConvertXenServerImage(task.Task):
         """What the task of other import methods does when one fails."""
         if action.image_status == 'importing':
             action.set_image_attribute(status='queued')
+        action.remove_importing_stores(self.stores)
         if failed_here:
-            action.remove_importing_stores(self.stores)
             action.add_failed_stores(self.stores)
 
     def _end_import(self, error: BaseException) -> None:

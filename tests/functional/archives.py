@@ -67,14 +67,6 @@ def small() -> Image:
     return Image('small.tgz', data, model.size(layers), model.sha256(layers))
 
 
-def slow(size: int = 32 * vhd.GIB) -> bytes:
-    """A small archive that takes long to read: its base is fixed, zeros."""
-    layers = chains.linked([
-        vhd.Layer(size, written=[(0, chains.pattern('new file', 100))]),
-        vhd.Layer(size, disk_type=vhd.FIXED)])
-    return archive.tgz(archive.chain_members(layers))
-
-
 def refused() -> list[Refused]:
     """Archives of all kinds that are to be refused."""
     layers = chains.story_layers()

@@ -189,6 +189,8 @@ class Service:
             'wsgi_app': self._application,
             'worker_class': 'gthread',
             'threads': 8,
+            # Clients keep connections, and do not expect them to end.
+            'keepalive': 75,
             'timeout': 0,
             'graceful_timeout': STOP_SECONDS // 2,
             'control_socket_disable': True,

@@ -16,18 +16,15 @@
 import contextlib
 import io
 import itertools
-import os
 import shutil
 import struct
 import subprocess
 import tempfile
-import time
 import unittest
 
 from tests.functional import archives
 from tests.functional import base
 from tests.functional import cloud
-from tests.functional import services
 
 QCOW2 = struct.pack(
     '>4sIQIIQIIQQIIQ', b'QFI\xfb', 2, 0, 0, 16, 1 << 20, 0, 1, 3 << 16,
@@ -316,72 +313,3 @@ class TestUwsgi(base.ImportCase):
             with self.new_image(broken.name) as image_id:
                 task = import_data(image_id, broken.data)
                 self.assert_refused(image_id, task, broken.reason)
-
-
-class TestInterrupted(base.ImportCase):
-    """A conversion does not outlive the wish for it."""
-
-    @classmethod
-    def setUpClass(cls):
-        super().setUpClass()
-        cls.slow_image = archives.slow()
-
-    def begin(self, image_id):
-        """Begin an import and wait until its conversion writes."""
-        self.begin_web_download(image_id, self.slow_image)
-        self.wait_until(lambda: self.cloud.converters()
-                        and len(self.cloud.staged()) > 1)
-        return self.cloud.converters()
-
-    def wait_until(self, condition, seconds=30):
-        """Wait for something to become true."""
-        deadline = time.monotonic() + seconds
-        while not condition():
-            if time.monotonic() > deadline:
-                self.fail('in vain: %s, %s' % (
-                    self.cloud.converters(), self.cloud.staged()))
-            time.sleep(0.1)
-
-    def test_image_deleted(self):
-        with self.new_image('slow.tgz') as image_id:
-            self.begin(image_id)
-        self.wait_until(lambda: not self.cloud.converters()
-                        and not self.cloud.staged())
-        self.assert_stored([])
-
-    def test_glance_killed(self):
-        with self.new_image('slow.tgz') as image_id:
-            converters = self.begin(image_id)
-            self.cloud.kill_glance()
-            self.wait_until(lambda: not any(
-                map(services.command_line, converters)))
-            self.assertEqual([image_id], self.cloud.staged())
-            self.cloud.restart_glance()
-        self.assert_stored([])
-
-
-@unittest.skipUnless(shutil.which('mount'), 'there is no mount command')
-class TestSmallStaging(base.ImportCase):
-    """The staging area has room for the archive, but not for the disk."""
-
-    @classmethod
-    def start_cloud(cls, **options):
-        staging = tempfile.mkdtemp()
-        cls.addClassCleanup(os.rmdir, staging)
-        mounted = subprocess.run(
-            ['mount', '-t', 'tmpfs', '-o', 'size=8m', 'staging', staging],
-            capture_output=True, text=True)
-        if mounted.returncode:
-            raise unittest.SkipTest('no tmpfs: ' + mounted.stderr.strip())
-        cls.addClassCleanup(subprocess.run, ['umount', staging], check=True)
-        return super().start_cloud(staging=staging, **options)
-
-    def test_no_room(self):
-        story = archives.story()
-        small = archives.small()
-        for import_data in (self.web_download, self.glance_direct):
-            with self.new_image(story.name) as image_id:
-                task = import_data(image_id, story.data)
-                self.assert_refused(image_id, task, 'room|space')
-                task = import_data(image_id, small.data)
-                self.assert_converted(image_id, task, small)

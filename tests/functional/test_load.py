@@ -1,0 +1,162 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Many imports at once, honest and hostile ones."""
+
+import statistics
+import threading
+import time
+
+from tests.builder import archive
+from tests.builder import chains
+from tests.builder import sparse
+from tests.builder import vhd
+from tests.functional import archives
+from tests.functional import cloud
+from tests.functional import faults
+
+SECONDS = 240
+#: How long a list of images may take at most, on a machine that is busy.
+PATIENCE = 5
+
+
+class Watch:
+    """Asks for the list of images and looks at what runs, again and again.
+
+    :ivar seconds: that each request took
+    :ivar most: how many converters ran at once at most
+    """
+
+    def __init__(self, glance):
+        self.seconds = []
+        self.most = 0
+        self._glance = glance
+        self._client = glance.client()
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+
+    def __enter__(self):
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exc_info):
+        self._ended.set()
+        self._thread.join()
+
+    def _run(self):
+        while not self._ended.wait(0.05):
+            start = time.monotonic()
+            list(self._client.images.list())
+            self.seconds.append(time.monotonic() - start)
+            self.most = max(self.most, len(self._glance.converters()))
+
+
+class LoadCase(faults.FaultCase):
+    """Imports several images at once into one Glance."""
+
+    def begin_all(self, images):
+        """Begin all imports, and return the images' ids."""
+        ids = []
+        for image in images:
+            image_id = self.client.images.create(
+                name=image.name, disk_format='vhd',
+                container_format='ovf').id
+            self.addCleanup(self.client.images.delete, image_id)
+            ids.append(image_id)
+        for image_id, image in zip(ids, images):
+            self.begin_web_download(image_id, image.data)
+        return ids
+
+    def finish_all(self, ids):
+        """Wait for all imports.
+
+        :returns: of each image its task, and all that the task said
+        """
+        tasks, said = {}, {image_id: [] for image_id in ids}
+        deadline = time.monotonic() + SECONDS
+        while len(tasks) < len(ids):
+            for image_id in ids:
+                task = cloud.newest_task(self.client, image_id)
+                said[image_id].append(task['message'])
+                if task['status'] in ('success', 'failure'):
+                    tasks.setdefault(image_id, task)
+            if time.monotonic() > deadline:
+                self.fail('not over after %d seconds: %s' % (SECONDS, said))
+            time.sleep(0.2)
+        return tasks, said
+
+    def assert_answered(self, watch):
+        self.assertGreater(len(watch.seconds), 10)
+        self.assertLess(max(watch.seconds), PATIENCE)
+        self.assertLess(statistics.median(watch.seconds), PATIENCE / 5)
+
+
+class TestLoad(LoadCase):
+    """More honest images than the host converts at once."""
+
+    OPTIONS = {'xs_convert': {'max_concurrent': 2}}
+
+    def test_eight_at_once(self):
+        images = [faults.slow(), archives.story(), archives.small(),
+                  faults.slow()] * 2
+        with Watch(self.cloud) as watch:
+            ids = self.begin_all(images)
+            tasks, said = self.finish_all(ids)
+        for image_id, image in zip(ids, images):
+            self.assert_disk(image_id, tasks[image_id], image)
+        self.assertEqual([], self.cloud.staged())
+        self.assertEqual(2, watch.most)
+        self.assertTrue(any('Waiting to be converted' in (message or '')
+                            for messages in said.values()
+                            for message in messages))
+        self.assert_answered(watch)
+
+
+class TestAttack(LoadCase):
+    """Hostile images, and honest ones among them."""
+
+    OPTIONS = {'xs_convert': {'max_concurrent': 3}}
+
+    def hostile(self):
+        """Archives that would fill the disk, or never end."""
+        good = archive.chain_members(chains.story_layers())
+        huge = sparse.Sparse()
+        huge.truncate(8 * vhd.GIB)
+        header = archive.header(archive.Member('notes'))
+        endless = vhd.Layer(vhd.MIB, tail=vhd.ABSENT).image()
+        endless.truncate(8 * vhd.GIB)
+        return [archives.Image(name, data, 0, '') for name, data in {
+            'huge member': archive.tgz([archive.Member('notes', huge), *good]),
+            'behind the end': archive.gzipped(
+                [*archive.tar_pieces(good), 4 * vhd.GIB]),
+            'a million members': archive.gzipped(
+                [*archive.tar_pieces(good, end=0), *[header * 2000] * 500]),
+            'endless VHD': archive.tgz([archive.Member('0.vhd', endless)]),
+            'wrong checksum': archive.tgz(good)[:-8] + bytes(8),
+        }.items()]
+
+    def test_all_at_once(self):
+        honest = [archives.small(), archives.story()]
+        images = [*self.hostile(), *honest, *self.hostile()]
+        with Watch(self.cloud) as watch:
+            ids = self.begin_all(images)
+            tasks, _ = self.finish_all(ids)
+        for image_id, image in zip(ids, images):
+            if image in honest:
+                self.assert_disk(image_id, tasks[image_id], image)
+            else:
+                self.assertEqual('failure', tasks[image_id]['status'])
+                self.assertRegex(tasks[image_id]['message'],
+                                 'The XenServer image cannot be converted: .')
+                self.assertEqual('queued', self.status(image_id))
+        self.assertEqual([], self.cloud.staged())
+        self.assert_answered(watch)
