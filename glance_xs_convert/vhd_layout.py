@@ -227,6 +227,11 @@ class DynamicHeader:
         return _whole_sectors(-(-self.sectors_per_block // 8))
 
     @property
+    def size_in_file(self) -> int:
+        """Bytes of a block with its sector bitmap."""
+        return self.bitmap_size + self.block_size
+
+    @property
     def table_size(self) -> int:
         """Bytes of the block allocation table, without padding."""
         return self.max_table_entries * BAT_ENTRY_SIZE

@@ -297,7 +297,7 @@ class VhdStream:
         """Decode the table and check where it says that the blocks are."""
         self._go_to(header.table_offset)
         places = array.array('Q')
-        size_in_file = header.bitmap_size + header.block_size
+        size_in_file = header.size_in_file
         most = min(self.size // size_in_file, MAX_BLOCKS)
         first = 0
         left = header.table_size
@@ -340,7 +340,7 @@ class VhdStream:
     def _check_places(self, places: Places, footer: vhd_layout.Footer,
                       header: vhd_layout.DynamicHeader) -> None:
         """Blocks and structures do not lie on each other."""
-        size = header.bitmap_size + header.block_size
+        size = header.size_in_file
         end, before = 0, 0
         for place in places:
             offset, block = _split(place)
@@ -371,8 +371,8 @@ class VhdStream:
 
     def _check_slack(self, places: Places,
                      header: vhd_layout.DynamicHeader) -> None:
-        slack = (self.size - header.table_size - len(places)
-                 * (header.bitmap_size + header.block_size))
+        slack = (self.size - header.table_size
+                 - len(places) * header.size_in_file)
         if slack > self._limits.max_ignored_size:
             raise exceptions.LimitExceeded(
                 f'{slack} bytes of the file belong to no block, and the '
@@ -381,11 +381,10 @@ class VhdStream:
 
     def _check_batmap(self, places: Places,
                       header: vhd_layout.DynamicHeader) -> None:
-        size = header.bitmap_size + header.block_size
         start = header.table_end
         end = start + vhd_layout.BatmapHeader.SIZE
-        if (end > self._data_end
-                or _place_at(places, size, start, end) is not None):
+        if (end > self._data_end or _place_at(
+                places, header.size_in_file, start, end) is not None):
             return
         self._go_to(start)
         try:
@@ -419,8 +418,12 @@ class VhdStream:
                          vhd_layout.sector_mask(bitmap, sectors, lsb_first))
 
     def _tail_footer(self) -> vhd_layout.Footer | None:
-        """The footer at the end; None if it is damaged or missing."""
-        if self.data.position > self._data_end:
+        """The footer at the end; None if it is damaged or missing.
+
+        It is missing where a block reaches to the end of the file.
+        """
+        if (self.data.position > self._data_end
+                or self._has_block(self._data_end, self.size)):
             return None
         self._go_to(self._data_end)
         try:
@@ -428,6 +431,13 @@ class VhdStream:
                 self.data.read(vhd_layout.Footer.SIZE))
         except vhd_layout.LayoutError:
             return None
+
+    def _has_block(self, start: int, end: int) -> bool:
+        """Whether a block lies somewhere in this part of the file."""
+        header, places = self.known.header, self.known.places
+        return (header is not None and places is not None
+                and _place_at(places, header.size_in_file, start, end)
+                is not None)
 
     def _go_to(self, offset: int) -> None:
         if offset < self.data.position:

@@ -187,3 +187,16 @@ class Errors(Finding):
         self.assert_converts([layer])
         self.target.unlink()
         self.convert(io.BytesIO(layer.tobytes()), bare=True)
+
+    def test_footer_that_is_data(self):
+        # The last sector of the last block was taken for the VHD's own
+        # footer if the archive had to be surveyed.
+        footer = vhd.Layer(512, disk_type=vhd.FIXED).tobytes()[512:]
+        layers = chains.linked([
+            vhd.Layer(4 * KIB, [(0, pattern('data')), (7, footer)],
+                      block_size=4 * KIB, tail=vhd.ABSENT),
+            vhd.Layer(4 * KIB, [(1, pattern('old', 3))], block_size=4 * KIB)])
+        self.assert_converts(layers)
+        self.target.unlink()
+        layers[1] = dataclasses.replace(layers[1], front=vhd.DAMAGED)
+        self.assert_converts(layers)
