@@ -47,6 +47,15 @@ _PLUGIN = 'xs_convert'
 _DECOMPRESSION = 'image_decompression'
 _CONVERSION = 'image_conversion'
 
+#: What the upload filter is called in glance-api-paste.ini, one or the other.
+_FILTERS = ('#xs_convert_upload', 'glance_xs_convert.upload_filter:')
+_DIRECT = 'glance-direct'
+_PLAIN_UPLOADS = {
+    'convert': 'they are imported, and thereby converted',
+    'pass': 'they are stored as they come: on_plain_upload is pass',
+    'refuse': 'they are refused: on_plain_upload is refuse',
+}
+
 #: The methods with which Glance runs import plugins.
 _METHODS = ('glance-direct', 'web-download', 'glance-download')
 
@@ -159,6 +168,27 @@ def _import_methods(deployment: deployment_.Deployment,
     return Result(Code.SUCCESS, f'import with {", ".join(methods)}')
 
 
+def _plain_uploads(deployment: deployment_.Deployment,
+                   ) -> upgradecheck.Result:
+    """What becomes of XenServer images that are not imported."""
+    filters = deployment.filters()
+    if filters is None:
+        return Result(Code.SUCCESS, 'glance-api-paste.ini is not found')
+    if not any(known in one for one in filters for known in _FILTERS):
+        return Result(Code.SUCCESS, 'they are stored as they come: the '
+                                    'filter xs_convert_upload is not used')
+    action = deployment.options().on_plain_upload
+    if action == 'convert' and (
+            _PLUGIN not in deployment.plugins()
+            or _DIRECT not in deployment.import_methods()):
+        return Result(
+            Code.WARNING,
+            'they are stored as they come: the filter xs_convert_upload '
+            f'needs {_PLUGIN} in image_import_plugins and {_DIRECT} in '
+            'enabled_import_methods')
+    return Result(Code.SUCCESS, _PLAIN_UPLOADS[action])
+
+
 def _staging(deployment: deployment_.Deployment) -> upgradecheck.Result:
     path = deployment.staging()
     try:
@@ -245,6 +275,7 @@ _CHECKS: list[tuple[str, Callable[[deployment_.Deployment],
     ('Plugin loads', _loads),
     ('Order of plugins', _order),
     ('Import methods', _import_methods),
+    ('Plain uploads', _plain_uploads),
     ('Staging area', _staging),
     ('Converter starts', _converter),
 ]

@@ -20,6 +20,7 @@ found out when they are asked for.
 
 from collections.abc import Iterable
 from collections.abc import Mapping
+import configparser
 import os
 from typing import Any
 
@@ -31,6 +32,7 @@ from glance_xs_convert import opts
 _CONFIG_DIR = '/etc/glance'
 _IMPORT_CONFIG = 'glance-image-import.conf'
 _API_CONFIG = 'glance-api.conf'
+_PASTE_CONFIG = 'glance-api-paste.ini'
 
 _STAGING_STORE = 'os_glance_staging_store'
 _FILE_SCHEME = 'file://'
@@ -49,6 +51,7 @@ _OPTS: dict[str | None, list[cfg.Opt]] = {
                     default=[]),
     ],
     _STAGING_STORE: [cfg.StrOpt('filesystem_store_datadir')],
+    'paste_deploy': [cfg.StrOpt('flavor'), cfg.StrOpt('config_file')],
     'wsgi': [cfg.StrOpt('python_interpreter')],
     opts.GROUP: opts.OPTS,
 }
@@ -118,6 +121,37 @@ class Deployment:
     def interpreter(self) -> str | None:
         """The Python interpreter for child processes, if there is one."""
         return self._get('python_interpreter', 'wsgi') or None
+
+    def filters(self) -> list[str] | None:
+        """What the filters before Glance's API are, in their order.
+
+        Of each it is what loads it: an entry point or a factory. None if
+        the file with the pipelines is not found.
+
+        :raises BadSetting: the file can not be read
+        """
+        path = (self._get('config_file', 'paste_deploy')
+                or self._conf.find_file(_PASTE_CONFIG))
+        if not path or not os.path.exists(path):
+            return None
+        paste = configparser.RawConfigParser(strict=False)
+        try:
+            paste.read(path)
+        except (configparser.Error, OSError, UnicodeDecodeError) as error:
+            raise BadSetting(_one_line(error)) from error
+        return [
+            paste.get(f'filter:{name}', 'use', fallback='')
+            or paste.get(f'filter:{name}', 'paste.filter_factory',
+                         fallback='')
+            for name in self._pipeline(paste).split()]
+
+    def _pipeline(self, paste: configparser.RawConfigParser) -> str:
+        """Older files have a section for each flavor."""
+        flavor = self._get('flavor', 'paste_deploy')
+        section = 'pipeline:' + '-'.join(filter(None, ('glance-api', flavor)))
+        if paste.has_section(section):
+            return paste.get(section, 'pipeline', fallback='')
+        return paste.get('composite:api', flavor or 'default', fallback='')
 
     def options(self) -> cfg.ConfigOpts.GroupAttr:
         """The options of this package.

@@ -124,6 +124,71 @@ class Configuration(StatusCase):
                            '--config-file', path)
 
 
+class PlainUploads(StatusCase):
+
+    FILTER = """
+        [filter:uploads]
+        use = egg:glance-xs-convert#xs_convert_upload
+        """
+
+    def paste(self, text):
+        self.write('glance-api-paste.ini', text + self.FILTER)
+
+    def option(self, value):
+        self.write('glance-image-import.conf', f"""
+            [image_import_opts]
+            image_import_plugins = [xs_convert]
+            [xs_convert]
+            on_plain_upload = {value}
+            """)
+
+    def assert_said(self, result, text):
+        self.assert_result('Plain uploads', result, text)
+
+    def test_no_paste_file(self):
+        self.assert_said('Success', 'glance-api-paste.ini is not found')
+
+    def test_no_filter(self):
+        self.paste("""
+            [composite:api]
+            default = cors context rootapp
+            keystone = cors context uploads rootapp
+            """)
+        self.assert_said('Success', 'stored as they come: the filter')
+
+    def test_filter(self):
+        self.paste("""
+            [composite:api]
+            default = cors context uploads rootapp
+            """)
+        self.assert_said('Success', 'they are imported')
+        for action, text in (('pass', 'are stored as they come'),
+                             ('refuse', 'are refused')):
+            self.option(action)
+            self.assert_said('Success', text)
+        self.plugins('[image_conversion]')
+        self.assert_said('Warning', 'needs xs_convert')
+
+    def test_filter_of_older_releases(self):
+        self.write('glance-api.conf', """
+            [paste_deploy]
+            flavor = keystone
+            [DEFAULT]
+            enabled_import_methods = [web-download]
+            """)
+        self.paste("""
+            [pipeline:glance-api]
+            pipeline = cors context rootapp
+            [pipeline:glance-api-keystone]
+            pipeline = cors context uploads rootapp
+            """)
+        self.assert_said('Warning', 'needs xs_convert')
+
+    def test_damaged(self):
+        self.paste('nothing of the kind')
+        self.assert_said('Failure', 'no section headers')
+
+
 class Plugin(StatusCase):
 
     def test_enabled(self):
