@@ -21,6 +21,7 @@ JSON to its standard output: progress, and at last the result or the error.
 from collections.abc import Callable
 from collections.abc import Iterator
 import contextlib
+import ctypes
 import dataclasses
 import json
 import logging
@@ -57,6 +58,10 @@ _STDOUT = 1
 REPORT_INTERVAL = 0.5
 #: How long it may take to clean up, once it was told to end.
 _GRACE = 5.0
+#: Flags of Linux's unshare(2).
+_CLONE_NEWUSER = 0x10000000
+_CLONE_NEWNET = 0x40000000
+
 #: How much the child stands back: it still gets what others leave.
 _NICENESS = 10
 #: What the parent keeps of the child's standard error.
@@ -292,6 +297,7 @@ def _restrict(request: Request) -> None:
     """Limit what the process can use, before it reads the image."""
     os.umask(0o077)
     _stand_back()
+    _leave_the_network()
     _limit(resource.RLIMIT_AS, request.max_memory)
     _limit(resource.RLIMIT_FSIZE, request.limits.max_virtual_size)
     _limit(resource.RLIMIT_NOFILE, 64)
@@ -310,6 +316,18 @@ def _stand_back() -> None:
     with (contextlib.suppress(OSError),
           open('/proc/self/autogroup', 'w') as autogroup):
         autogroup.write(str(_NICENESS))
+
+
+def _leave_the_network() -> None:
+    """Go where there is none, if the kernel allows it.
+
+    It takes a privilege, or a user namespace; there, root could not read
+    the files of others any more. It has to be done before there are other
+    threads.
+    """
+    libc = ctypes.CDLL(None)
+    if libc.unshare(_CLONE_NEWNET) and os.geteuid():
+        libc.unshare(_CLONE_NEWUSER | _CLONE_NEWNET)
 
 
 def _limit(what: int, value: int, grace: int = 0) -> None:

@@ -22,6 +22,7 @@ import unittest
 import testtools
 from testtools import content
 
+from tests.functional import archives
 from tests.functional import cloud
 from tests.functional import file_server
 
@@ -113,6 +114,22 @@ class ImportCase(testtools.TestCase):
             size += len(chunk)
             digest.update(chunk)
         return size, digest.hexdigest()
+
+    def assert_converts(self):
+        """A XenServer image becomes a raw disk, by each import method."""
+        small = archives.small()
+        for import_data in (self.web_download, self.glance_direct):
+            with self.new_image(small.name) as image_id:
+                task = import_data(image_id, small.data)
+                self.assert_converted(image_id, task, small)
+
+    def assert_refuses(self):
+        """A broken XenServer image is refused, by each import method."""
+        broken = archives.refused()[0]
+        for import_data in (self.web_download, self.glance_direct):
+            with self.new_image(broken.name) as image_id:
+                task = import_data(image_id, broken.data)
+                self.assert_refused(image_id, task, broken.reason)
 
     def assert_converted(self, image_id, task, expected, stores=None):
         """The image is the raw disk, and nothing else is left behind."""

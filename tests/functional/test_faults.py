@@ -274,35 +274,25 @@ class TestInterrupted(faults.FaultCase):
             task = cloud.wait_for_import(self.client, image_id)
             self.assert_converted(image_id, task, self.slow)
 
-    def assert_stops(self, image_id, *statements):
-        """The import ends when the operator does this to the database."""
-        converters = self.begin(image_id, self.slow.data)
-        self.database(*statements)
-        self.wait_until(lambda: not any(map(services.command_line,
-                                            converters)), 5)
-        self.wait_until(lambda: not self.cloud.staged())
+    def assert_stops(self, statement):
+        """The import ends when the operator does this to its task."""
+        with self.new_image(self.slow.name) as image_id:
+            converters = self.begin(image_id, self.slow.data)
+            self.database((statement + ' WHERE image_id = ?', image_id))
+            self.wait_until(lambda: not any(map(services.command_line,
+                                                converters)), 5)
+            self.wait_until(lambda: not self.cloud.staged())
+            self.wait_until(lambda: self.status(image_id) == 'queued')
+            self.wait_until(
+                lambda: 'os_glance_import_task'
+                not in self.client.images.get(image_id))
+            self.assert_imports(image_id, archives.small())
 
     def test_task_is_failed_by_the_operator(self):
-        with self.new_image(self.slow.name) as image_id:
-            self.assert_stops(
-                image_id, ("UPDATE tasks SET status = 'failure' "
-                           'WHERE image_id = ?', image_id))
-            self.wait_until(lambda: self.status(image_id) == 'queued')
-            self.wait_until(
-                lambda: 'os_glance_import_task'
-                not in self.client.images.get(image_id))
-            self.assert_imports(image_id, archives.small())
+        self.assert_stops("UPDATE tasks SET status = 'failure'")
 
     def test_task_is_deleted_by_the_operator(self):
-        with self.new_image(self.slow.name) as image_id:
-            self.assert_stops(
-                image_id, ('UPDATE tasks SET deleted = 1 '
-                           'WHERE image_id = ?', image_id))
-            self.wait_until(lambda: self.status(image_id) == 'queued')
-            self.wait_until(
-                lambda: 'os_glance_import_task'
-                not in self.client.images.get(image_id))
-            self.assert_imports(image_id, archives.small())
+        self.assert_stops('UPDATE tasks SET deleted = 1')
 
 
 class TestHang(faults.FaultCase):

@@ -169,11 +169,7 @@ class TestSingleStore(base.ImportCase):
     OPTIONS = {'single_store': True}
 
     def test_converted(self):
-        small = archives.small()
-        for import_data in (self.web_download, self.glance_direct):
-            with self.new_image(small.name) as image_id:
-                task = import_data(image_id, small.data)
-                self.assert_converted(image_id, task, small)
+        self.assert_converts()
 
     def test_refused_then_good(self):
         broken = archives.refused()[0]
@@ -260,11 +256,7 @@ class TestBeforeImageConversion(base.ImportCase):
                 self.assert_stored([image_id])
 
     def test_refused(self):
-        broken = archives.refused()[0]
-        for import_data in (self.web_download, self.glance_direct):
-            with self.new_image(broken.name) as image_id:
-                task = import_data(image_id, broken.data)
-                self.assert_refused(image_id, task, broken.reason)
+        self.assert_refuses()
 
 
 class TestAfterImageDecompression(base.ImportCase):
@@ -273,18 +265,10 @@ class TestAfterImageDecompression(base.ImportCase):
     OPTIONS = {'image_import_plugins': ('image_decompression', 'xs_convert')}
 
     def test_converted(self):
-        small = archives.small()
-        for import_data in (self.web_download, self.glance_direct):
-            with self.new_image(small.name) as image_id:
-                task = import_data(image_id, small.data)
-                self.assert_converted(image_id, task, small)
+        self.assert_converts()
 
     def test_refused(self):
-        broken = archives.refused()[0]
-        for import_data in (self.web_download, self.glance_direct):
-            with self.new_image(broken.name) as image_id:
-                task = import_data(image_id, broken.data)
-                self.assert_refused(image_id, task, broken.reason)
+        self.assert_refuses()
 
 
 class TestUwsgi(base.ImportCase):
@@ -301,15 +285,7 @@ class TestUwsgi(base.ImportCase):
         return cloud.wait_for_import(self.client, image_id)
 
     def test_converted(self):
-        small = archives.small()
-        for import_data in (self.web_download, self.glance_direct):
-            with self.new_image(small.name) as image_id:
-                task = import_data(image_id, small.data)
-                self.assert_converted(image_id, task, small)
+        self.assert_converts()
 
     def test_refused(self):
-        broken = archives.refused()[0]
-        for import_data in (self.web_download, self.glance_direct):
-            with self.new_image(broken.name) as image_id:
-                task = import_data(image_id, broken.data)
-                self.assert_refused(image_id, task, broken.reason)
+        self.assert_refuses()

@@ -232,6 +232,21 @@ class Limits(ChildCase):
             self.request(archive.tgz(archive.chain_members(small()))),
             python=python)
 
+    def test_no_network(self):
+        allowed = subprocess.run(['unshare', '--net', 'true'],
+                                 stderr=subprocess.DEVNULL)
+        if allowed.returncode:
+            self.skipTest('network namespaces are not allowed')
+        seen = set()
+
+        def look(progress):
+            seen.update(os.readlink(f'/proc/{pid}/ns/net')
+                        for pid in self.children())
+        self.run_child(self.request(
+            archive.tgz(archive.chain_members(small()))), on_progress=look)
+        self.assertEqual(1, len(seen))
+        self.assertNotIn(os.readlink('/proc/self/ns/net'), seen)
+
     def test_environment(self):
         python = self.program(f'env > {self.scratch}/environment; pwd >&2')
         os.environ['OS_PASSWORD'] = 'secret'
