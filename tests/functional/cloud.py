@@ -40,6 +40,8 @@ IMPORT_METHODS = ('glance-direct', 'web-download', 'glance-download',
                   'copy-image')
 IMPORT_SECONDS = 180
 CONVERTER = 'glance_xs_convert.child'
+#: The first number of Glance's version.
+RELEASE = int(importlib.metadata.version('glance').partition('.')[0])
 
 _ROOT = pathlib.Path(__file__).parents[2]
 _UPLOAD_FILTER = '''

@@ -214,6 +214,8 @@ class TestGlanceDownload(base.ImportCase):
             task = self.glance_download(image_id, small.data)
             self.assert_converted(image_id, task, small)
 
+    @unittest.skipIf(cloud.RELEASE < 33,
+                     'Glance before 33 puts its own message over the reason')
     def test_refused_then_good(self):
         broken = archives.refused()[0]
         small = archives.small()

@@ -24,6 +24,7 @@ import socket
 import subprocess
 import tempfile
 import time
+import unittest
 from urllib import parse
 
 from tests.builder import chains
@@ -228,6 +229,8 @@ class TestUpload(UploadCase):
                           'uploading is not allowed', response.text)
             self.assertEqual([image_id], self.cloud.staged())
 
+    @unittest.skipIf(cloud.RELEASE < 31,
+                     'Glance before 31 locks itself out of SQLite here')
     def test_not_the_owner(self):
         data = archives.small().data
         for share, status in ((False, 404), (True, 403)):
