@@ -72,9 +72,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
     except OSError as error:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        if not isinstance(error, BrokenPipeError):
-            print(f'standard output cannot be written: {error.strerror}',
-                  file=sys.stderr)
+        if isinstance(error, BrokenPipeError):
+            return status or 128 + signal.SIGPIPE
+        print(f'standard output cannot be written: {error.strerror}',
+              file=sys.stderr)
         return status or 1
     return status
 
