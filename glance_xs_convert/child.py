@@ -271,6 +271,8 @@ def main() -> int:
     """The child: read the request, convert, report."""
     signal.signal(signal.SIGTERM, _end)
     signal.signal(signal.SIGXCPU, _end_of_time)
+    # The threads of uWSGI block signals, and their children do, too.
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
     request = json.loads(_read_request())
     limits = limits_.Limits(**request.pop('limits'))
     order = Request(limits=limits, **request)
@@ -312,7 +314,8 @@ def _stand_back() -> None:
     Linux may schedule by sessions, of which the process has its own: then it
     is the session's niceness that counts.
     """
-    os.nice(_NICENESS)
+    with contextlib.suppress(OSError):
+        os.nice(_NICENESS)
     with (contextlib.suppress(OSError),
           open('/proc/self/autogroup', 'w') as autogroup):
         autogroup.write(str(_NICENESS))
@@ -365,6 +368,8 @@ def _read_request() -> bytes:
 def _end_with_parent() -> None:
     os.read(_STDIN, 1)
     os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(_GRACE)
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def _report(progress: convert.Progress) -> None:

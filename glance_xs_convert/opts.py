@@ -92,7 +92,9 @@ The directory in which the conversions of a host take their turns.
 It belongs to the user that Glance runs as, and is made if it is missing.
 Where it is not set, a directory for the user in the one for temporary files
 is used. Imports that were cut off because Glance was killed are found by what
-is in it, and set back; so let it outlive a restart.
+is in it, and set back. So it should be a directory of this host that outlives
+a restart, which those for temporary files do not with ``PrivateTmp`` of
+systemd, or in a container.
 
 Related options:
 

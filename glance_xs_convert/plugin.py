@@ -16,7 +16,6 @@ Source for what a plugin gets and has to leave behind: Glance,
 ``async_/flows/api_image_import.py`` and ``plugins/image_conversion.py``.
 """
 
-from collections.abc import Callable
 import fnmatch
 import math
 import os
@@ -25,7 +24,6 @@ from typing import Any
 
 from glance.common import exception as glance_exception
 from glance.common.scripts import utils as script_utils
-from glance.common import utils as glance_utils
 from oslo_config import cfg
 from oslo_log import log as logging
 from taskflow.patterns import linear_flow
@@ -38,6 +36,7 @@ from glance_xs_convert import exceptions
 from glance_xs_convert import opts
 from glance_xs_convert import recovery
 from glance_xs_convert import staging
+from glance_xs_convert import tasks
 from glance_xs_convert import turns
 
 LOG = logging.getLogger(__name__)
@@ -65,11 +64,6 @@ _WEB_DOWNLOAD = 'web-download'
 #: That of this one does so twice, and fails at it: the image would stay
 #: locked for an hour, and the reason be lost.
 _GLANCE_DOWNLOAD = 'glance-download'
-
-#: Calls again what fails because SQLite's file is locked; Glance before 33
-#: has no such thing.
-_retried: Callable[[Callable[[], None]], None] = getattr(
-    glance_utils, 'retry_on_db_lock', lambda call: call())
 
 
 class ConversionFailed(glance_exception.UploadException):
@@ -108,7 +102,7 @@ class ConvertXenServerImage(task.Task):
         :raises ConversionFailed: the image is refused
         """
         self.staged = file_path.removeprefix(_FILE_SCHEME)
-        recovery.recover(self.image_repo, CONF[opts.GROUP].lock_path)
+        recovery.recover(CONF[opts.GROUP].lock_path)
         image = self.image_repo.get(self.image_id)
         if not _is_ours(image):
             return file_path
@@ -192,7 +186,7 @@ class ConvertXenServerImage(task.Task):
     def _report_soon(self, text: str) -> None:
         """Tell it, unless something was told a moment ago."""
         if time.monotonic() - self.told_at > _REPORT_INTERVAL:
-            _retried(lambda: self._tell(text))
+            tasks.retried(lambda: self._tell(text))
             self.told_at = time.monotonic()
 
     def _tell(self, text: str) -> None:
@@ -273,8 +267,7 @@ class ConvertXenServerImage(task.Task):
         """Tell why the import failed, and let the image go."""
         text = (str(error) if isinstance(error, ConversionFailed)
                 else 'The XenServer image could not be converted')
-        _retried(lambda: recovery.fail_task(
-            self.task_repo, self.task_id, text))
+        tasks.fail(self.task_repo, self.task_id, text)
         self.action_wrapper.drop_lock_for_task()
 
     def _remove_staged(self) -> None:

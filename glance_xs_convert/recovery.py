@@ -18,16 +18,16 @@ and its archive in staging, until somebody deletes the image.
 
 import dataclasses
 import json
-from typing import Any
+import os
 
 from glance.async_.flows import api_image_import
 from glance.common import exception as glance_exception
-from glance.common.scripts import utils as script_utils
 from glance import context
 from glance import gateway
 from oslo_log import log as logging
 
 from glance_xs_convert import staging
+from glance_xs_convert import tasks
 from glance_xs_convert import turns
 
 LOG = logging.getLogger(__name__)
@@ -40,65 +40,93 @@ _MESSAGE = ('The XenServer image cannot be converted: the image service was '
 class Conversion:
     """What is needed to end an import in the place of who began it.
 
-    :ivar staged: the path of the archive
+    :ivar staged: the path of the archive, the name of which is the image's id
+    :raises ValueError: that is not so
     """
 
     image_id: str
     task_id: str
     staged: str
 
+    def __post_init__(self) -> None:
+        if os.path.basename(self.staged) != self.image_id:
+            raise ValueError(f'{self.staged} is no image in staging')
+
     def label(self) -> str:
         """For the conversion's turn."""
         return json.dumps(dataclasses.asdict(self))
 
 
-def recover(image_repo: Any, directory: str | None) -> None:
+def recover(directory: str | None) -> None:
     """Let the images of imports go that were cut off on this host.
 
     They are queued again, with nothing in staging, and the reason is in the
     message of their task. What goes wrong is logged, and tried again when
     this is called the next time.
 
-    :param image_repo: may change all images
     :param directory: where the conversions take their turns
     """
     try:
-        for label in turns.cut_off(directory):
-            _end(Conversion(**json.loads(label)), image_repo)
-    except Exception:
-        LOG.exception('Imports that were cut off cannot be set back')
+        turns.collect(_is_dealt_with, directory)
+    except OSError:
+        LOG.exception('Imports that were cut off cannot be looked for')
 
 
-def _end(conversion: Conversion, image_repo: Any) -> None:
+def _is_dealt_with(label: str) -> bool:
+    """End an import, and say whether that is all there is to do."""
+    try:
+        conversion = Conversion(**json.loads(label))
+    except (TypeError, ValueError):
+        LOG.error('A conversion was cut off, but %r does not say which one',
+                  label)
+        return True
     LOG.warning('The conversion of image %s was cut off: its process ended',
                 conversion.image_id)
+    try:
+        _end(conversion)
+    except Exception:
+        LOG.exception('Image %s cannot be set back', conversion.image_id)
+        return False
+    return True
+
+
+def _end(conversion: Conversion) -> None:
+    """Do for an import what its own task would do after a failure.
+
+    It may have been done in part before. The user's own rights would not do:
+    whose import comes next may be anybody.
+    """
+    admin = context.get_admin_context()
+    glance = gateway.Gateway()
+    image_repo = glance.get_repo(admin)
     wrapper = api_image_import.ImportActionWrapper(
         image_repo, conversion.image_id, conversion.task_id)
     try:
+        status = image_repo.get(conversion.image_id).status
         wrapper.assert_task_lock()
+    except glance_exception.NotFound:
+        LOG.info('Image %s was deleted meanwhile', conversion.image_id)
         staging.remove_raw(conversion.staged)
         staging.remove(conversion.staged)
-        _fail_task(conversion.task_id)
-        with wrapper as action:
-            stores = action.image_extra_properties.get(
-                action.IMPORTING_STORES_KEY, '').split(',')
-            action.set_image_attribute(status='queued')
-            action.remove_importing_stores(stores)
-            action.add_failed_stores(stores)
-        wrapper.drop_lock_for_task()
-    except (glance_exception.TaskAbortedError, glance_exception.NotFound):
-        LOG.info('Image %s was deleted or imported again meanwhile',
-                 conversion.image_id)
+        return
+    except glance_exception.TaskAbortedError:
+        LOG.info('Image %s was imported again meanwhile', conversion.image_id)
+        staging.remove_raw(conversion.staged, conversion.task_id)
+        return
+    if status == 'importing':
+        _queue(wrapper)
+        status = 'queued'
+    if status == 'queued':
+        staging.remove_raw(conversion.staged)
+        staging.remove(conversion.staged)
+    tasks.fail(glance.get_task_repo(admin), conversion.task_id, _MESSAGE)
+    wrapper.drop_lock_for_task()
 
 
-def _fail_task(task_id: str) -> None:
-    repo = gateway.Gateway().get_task_repo(context.get_admin_context())
-    fail_task(repo, task_id, _MESSAGE)
-
-
-def fail_task(task_repo: Any, task_id: str, message: str) -> None:
-    """Fail a task, unless it has ended."""
-    task = script_utils.get_task(task_repo, task_id)
-    if task is not None and task.status == 'processing':
-        task.fail(message)
-        task_repo.save(task)
+def _queue(wrapper: api_image_import.ImportActionWrapper) -> None:
+    with wrapper as action:
+        stores = action.image_extra_properties.get(
+            action.IMPORTING_STORES_KEY, '').split(',')
+        action.set_image_attribute(status='queued')
+        action.remove_importing_stores(stores)
+        action.add_failed_stores(stores)

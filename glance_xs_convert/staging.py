@@ -30,9 +30,13 @@ def raw_path(staged: str, task_id: str) -> str:
     return f'{staged}.{task_id}{_SUFFIX}'
 
 
-def remove_raw(staged: str) -> None:
-    """Remove what any task has left of the raw disk."""
-    for path in glob.glob(f'{glob.escape(staged)}.*{_SUFFIX}*'):
+def remove_raw(staged: str, task_id: str | None = None) -> None:
+    """Remove what is left of the raw disk.
+
+    :param task_id: of the import that has left it; None for any
+    """
+    whose = '*' if task_id is None else glob.escape(task_id)
+    for path in glob.glob(f'{glob.escape(staged)}.{whose}{_SUFFIX}*'):
         remove(path)
 
 

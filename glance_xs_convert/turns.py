@@ -41,7 +41,7 @@ def turn(most: int, label: str, waiting: Callable[[int], None],
     """Wait for a turn, and have it.
 
     :param most: how many may have their turn at once; 0 for any number
-    :param label: what the turn is for, of which :func:`cut_off` tells
+    :param label: what the turn is for, of which :func:`collect` tells
     :param waiting: called again and again while waiting, with the number of
                     those who came before; what it raises ends the wait
     :param directory: where the tickets are; one for each user and host in
@@ -67,12 +67,13 @@ def turn(most: int, label: str, waiting: Callable[[int], None],
         os.close(descriptor)
 
 
-def cut_off(directory: str | None = None) -> Iterator[str]:
-    """The labels of turns that ended with the process that had them.
+def collect(is_dealt_with: Callable[[str], bool],
+            directory: str | None = None) -> None:
+    """Look for turns that ended with the process that had them.
 
-    Each is given to one caller only. Its ticket goes when the next one is
-    asked for; until then, nobody else comes to see it.
-
+    :param is_dealt_with: called with the label of each; what is said there
+                          is said to one caller at a time, and not again
+                          once the answer was True
     :param directory: where the tickets are, as for :func:`turn`
     :raises OSError: they cannot be read, or are not to be trusted
     """
@@ -83,10 +84,10 @@ def cut_off(directory: str | None = None) -> Iterator[str]:
     for name in _tickets(directory):
         path = os.path.join(directory, name)
         with (contextlib.suppress(FileNotFoundError, BlockingIOError),
-              open(path, 'r+') as ticket):
+              open(path, 'r+', errors='replace') as ticket):
             fcntl.flock(ticket, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if os.fstat(ticket.fileno()).st_nlink:
-                yield ticket.read()
+            if (os.fstat(ticket.fileno()).st_nlink
+                    and is_dealt_with(ticket.read())):
                 os.unlink(path)
 
 
@@ -105,6 +106,8 @@ def _check_owner(directory: str) -> None:
     found = os.lstat(directory)
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
         raise PermissionError('it belongs to somebody else')
+    if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise PermissionError('others can write to it, too')
 
 
 def _draw(directory: str, label: str) -> tuple[int, str]:
@@ -119,6 +122,7 @@ def _draw(directory: str, label: str) -> tuple[int, str]:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             os.write(descriptor, label.encode())
+            os.fsync(descriptor)
             os.rename(hidden, os.path.join(directory, name))
         except BaseException:
             os.close(descriptor)

@@ -136,7 +136,8 @@ class Deployment:
             return None
         paste = configparser.RawConfigParser(strict=False)
         try:
-            paste.read(path)
+            with open(path, encoding='utf-8') as file:
+                paste.read_file(file)
         except (configparser.Error, OSError, UnicodeDecodeError) as error:
             raise BadSetting(_one_line(error)) from error
         return [

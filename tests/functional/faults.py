@@ -94,6 +94,8 @@ class FaultCase(base.ImportCase):
         cls.addClassCleanup(scratch.cleanup)
         before = os.environ.get('TMPDIR')
         os.environ['TMPDIR'] = scratch.name
+        cls.turns = pathlib.Path(scratch.name) / (
+            'glance-xs-convert-%d' % os.getuid())
         try:
             started = cloud.Cloud(**options)
         finally:

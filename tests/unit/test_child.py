@@ -286,6 +286,15 @@ class Ends(ChildCase):
         self.assert_ends(KeyboardInterrupt, '', self.request(slow()),
                          on_progress=stop)
 
+    def test_signals_that_the_parent_blocks(self):
+        """As the threads of uWSGI do."""
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {
+            signal.SIGTERM, signal.SIGXCPU, signal.SIGHUP})
+        self.addCleanup(signal.pthread_sigmask, signal.SIG_SETMASK, before)
+        start = time.monotonic()
+        self.test_progress_raises()
+        self.assertLess(time.monotonic() - start, child._GRACE)
+
     def begin_parent(self):
         self.request(slow())
         parent = subprocess.Popen(

@@ -198,8 +198,15 @@ class Dead(TurnsCase):
         process.kill()
         process.wait()
 
-    def cut_off(self):
-        return list(turns.cut_off(str(self.directory)))
+    def cut_off(self, is_dealt_with=True):
+        """The labels of turns that were cut off."""
+        labels = []
+
+        def take(label):
+            labels.append(label)
+            return is_dealt_with
+        turns.collect(take, str(self.directory))
+        return labels
 
     def test_process_that_was_killed(self):
         self.kill(self.holder())
@@ -217,13 +224,16 @@ class Dead(TurnsCase):
         self.assertEqual(['The work of another process'], self.cut_off())
 
     def test_ticket_stays_until_its_label_is_dealt_with(self):
-        self.kill(self.holder())
-        labels = turns.cut_off(str(self.directory))
-        next(labels)
-        self.assertEqual([], self.cut_off())
-        labels.close()
-        self.assertEqual(1, len(self.cut_off()))
+        for _ in range(2):
+            self.kill(self.holder())
+        self.assertEqual(2, len(self.cut_off(is_dealt_with=False)))
+        self.assertEqual(2, len(self.cut_off()))
         self.assertEqual([], self.tickets())
+
+    def test_one_at_a_time_deals_with_a_ticket(self):
+        self.kill(self.holder())
+        turns.collect(lambda label: self.assertEqual([], self.cut_off()),
+                      str(self.directory))
 
     def test_those_who_are_through_were_not_cut_off(self):
         """However they race, nobody is said to have been cut off."""
@@ -263,11 +273,11 @@ class Directory(TurnsCase):
         with self.assertRaisesRegex(exceptions.ConverterStopped,
                                     str(self.default)):
             self.take()
-        with self.assertRaisesRegex(OSError, 'somebody else'):
-            list(turns.cut_off())
+        with self.assertRaisesRegex(PermissionError, 'somebody else'):
+            turns.collect(self.fail)
 
     def test_made_when_needed(self):
-        self.assertEqual([], list(turns.cut_off()))
+        turns.collect(self.fail)
         for _ in range(2):
             self.take()
             self.assertEqual(0o700, self.default.stat().st_mode & 0o777)
@@ -278,6 +288,17 @@ class Directory(TurnsCase):
             self.skipTest('only root can give a directory away')
         os.chown(self.default, 12345, 12345)
         self.assert_not_used()
+
+    def test_others_may_write(self):
+        for mode in (0o770, 0o707):
+            self.default.mkdir()
+            self.default.chmod(mode)
+            with self.assertRaisesRegex(exceptions.ConverterStopped,
+                                        'others can write'):
+                self.take()
+            with self.assertRaisesRegex(PermissionError, 'others can write'):
+                turns.collect(self.fail)
+            self.default.rmdir()
 
     def test_no_directory(self):
         target = self.directory / 'target'
