@@ -54,8 +54,8 @@ Application = Callable[[Environ, Any], Iterable[bytes]]
 
 REFUSAL = ('Data of {disk_format}/{container_format} images is not accepted '
            'by upload here, because it would be stored unconverted. Import '
-           'the image instead, for example with "openstack image create '
-           '--import" or "glance image-create-via-import".')
+           'the image instead, for example with: openstack image create '
+           '--import, or glance image-create-via-import.')
 
 #: Two requests that stage data for one image at the same moment may both
 #: fail in Glance, and leave data behind.
