@@ -19,6 +19,7 @@ Source for what a plugin gets and has to leave behind: Glance,
 import fnmatch
 import math
 import os
+import threading
 import time
 from typing import Any
 
@@ -111,6 +112,8 @@ class ConvertXenServerImage(task.Task):
         try:
             _check_signature(image)
             outcome = self._convert_in_turn(raw, image.container_format)
+        except turns.Abandoned as error:
+            raise ConversionFailed(recovery.MESSAGE) from error
         except exceptions.XsConvertError as error:
             LOG.error('Image %(image)s is not converted: %(error)s',
                       {'image': self.image_id, 'error': error})
@@ -184,7 +187,14 @@ class ConvertXenServerImage(task.Task):
         self._report_soon(text)
 
     def _report_soon(self, text: str) -> None:
-        """Tell it, unless something was told a moment ago."""
+        """Tell it, unless something was told a moment ago.
+
+        :raises Abandoned: Glance ends, and will not go on with the import
+        """
+        if not threading.main_thread().is_alive():
+            LOG.warning('The conversion of image %s is given up: Glance ends',
+                        self.image_id)
+            raise turns.Abandoned
         if time.monotonic() - self.told_at > _REPORT_INTERVAL:
             tasks.retried(lambda: self._tell(text))
             self.told_at = time.monotonic()

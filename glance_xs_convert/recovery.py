@@ -10,7 +10,7 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""Imports whose Glance was killed while it converted them.
+"""Imports whose Glance was stopped while it converted them.
 
 Glance never takes up such an import again: its image would stay importing,
 and its archive in staging, until somebody deletes the image.
@@ -32,8 +32,9 @@ from glance_xs_convert import turns
 
 LOG = logging.getLogger(__name__)
 
-_MESSAGE = ('The XenServer image cannot be converted: the image service was '
-            'stopped while it did so; import the image again.')
+#: What the owner of the image is told.
+MESSAGE = ('The XenServer image cannot be converted: the image service was '
+           'stopped while it did so; import the image again.')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -119,7 +120,7 @@ def _end(conversion: Conversion) -> None:
     if status == 'queued':
         staging.remove_raw(conversion.staged)
         staging.remove(conversion.staged)
-    tasks.fail(glance.get_task_repo(admin), conversion.task_id, _MESSAGE)
+    tasks.fail(glance.get_task_repo(admin), conversion.task_id, MESSAGE)
     wrapper.drop_lock_for_task()
 
 

@@ -35,6 +35,10 @@ _SUFFIX = '.ticket'
 _TICKET = re.compile(r'[0-9]{20}-[0-9a-f-]{36}' + re.escape(_SUFFIX))
 
 
+class Abandoned(Exception):
+    """Who has a turn cannot end it properly: the ticket is to stay."""
+
+
 @contextlib.contextmanager
 def turn(most: int, label: str, waiting: Callable[[int], None],
          directory: str | None = None) -> Iterator[None]:
@@ -47,6 +51,9 @@ def turn(most: int, label: str, waiting: Callable[[int], None],
     :param directory: where the tickets are; one for each user and host in
                       the directory for temporary files if it is None
     :raises ConverterStopped: no ticket can be written
+
+    A turn that ends by ``Abandoned`` is over, but :func:`collect` tells of
+    it as if its process had ended.
     """
     directory = directory or _default_directory()
     try:
@@ -61,10 +68,20 @@ def turn(most: int, label: str, waiting: Callable[[int], None],
             waiting(ahead)
             time.sleep(_INTERVAL)
         yield
+    except Abandoned:
+        raise
+    except BaseException:
+        _discard(directory, ticket)
+        raise
+    else:
+        _discard(directory, ticket)
     finally:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(os.path.join(directory, ticket))
         os.close(descriptor)
+
+
+def _discard(directory: str, ticket: str) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(os.path.join(directory, ticket))
 
 
 def collect(is_dealt_with: Callable[[str], bool],

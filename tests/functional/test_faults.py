@@ -221,6 +221,14 @@ class TestKilledGlance(faults.FaultCase):
                 self.import_another()
                 self.assert_set_back(image_id)
 
+    def test_orderly_restart(self):
+        """Glance does not go on with its imports when it is to end."""
+        with self.new_image('restarted') as image_id:
+            self.begin(image_id, self.slow.data)
+            self.cloud.restart_glance()
+            self.import_another()
+            self.assert_set_back(image_id)
+
     def test_host_breaks_down(self):
         with self.new_image('killed') as image_id:
             self.kill_at_once(image_id)

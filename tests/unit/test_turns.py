@@ -230,6 +230,12 @@ class Dead(TurnsCase):
         self.assertEqual(2, len(self.cut_off()))
         self.assertEqual([], self.tickets())
 
+    def test_turn_that_is_abandoned(self):
+        with self.assertRaises(turns.Abandoned), self.turn(1, 'a label'):
+            raise turns.Abandoned
+        with self.turn(1):
+            self.assertEqual(['a label'], self.cut_off())
+
     def test_one_at_a_time_deals_with_a_ticket(self):
         self.kill(self.holder())
         turns.collect(lambda label: self.assertEqual([], self.cut_off()),
