@@ -30,7 +30,7 @@ import resource
 import selectors
 import shutil
 import signal
-import subprocess  # nosec B404: no shell, fixed arguments
+import subprocess  # nosec B404
 import sys
 import tempfile
 import threading
@@ -174,7 +174,7 @@ def _process(python: str, errors: BinaryIO,
             path for path in sys.path if os.path.isabs(path)),
     }
     try:
-        process = subprocess.Popen(  # nosec B603: no shell
+        process = subprocess.Popen(  # nosec B603
             [python, '-m', _MODULE], stdin=subprocess.PIPE,
             stdout=subprocess.PIPE, stderr=errors, env=environment, cwd='/',
             start_new_session=True)

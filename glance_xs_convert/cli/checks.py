@@ -52,8 +52,8 @@ _FILTERS = ('#xs_convert_upload', 'glance_xs_convert.upload_filter:')
 _DIRECT = 'glance-direct'
 _PLAIN_UPLOADS = {
     'convert': 'they are imported, and thereby converted',
-    'pass': 'they are stored as they come: on_plain_upload is pass',
-    'refuse': 'they are refused: on_plain_upload is refuse',
+    'pass': 'they are stored as they come, by on_plain_upload',  # nosec B105
+    'refuse': 'they are refused, by on_plain_upload',
 }
 
 #: The methods with which Glance runs import plugins.
