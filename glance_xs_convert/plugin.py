@@ -16,10 +16,10 @@ Source for what a plugin gets and has to leave behind: Glance,
 ``async_/flows/api_image_import.py`` and ``plugins/image_conversion.py``.
 """
 
+from concurrent import futures
 import fnmatch
 import math
 import os
-import threading
 import time
 from typing import Any
 
@@ -113,6 +113,8 @@ class ConvertXenServerImage(task.Task):
             _check_signature(image)
             outcome = self._convert_in_turn(raw, image.container_format)
         except turns.Abandoned as error:
+            # Glance has another message for it.
+            tasks.fail(self.task_repo, self.task_id, recovery.MESSAGE)
             raise ConversionFailed(recovery.MESSAGE) from error
         except exceptions.XsConvertError as error:
             LOG.error('Image %(image)s is not converted: %(error)s',
@@ -191,7 +193,7 @@ class ConvertXenServerImage(task.Task):
 
         :raises Abandoned: Glance ends, and will not go on with the import
         """
-        if not threading.main_thread().is_alive():
+        if _interpreter_ends():
             LOG.warning('The conversion of image %s is given up: Glance ends',
                         self.image_id)
             raise turns.Abandoned
@@ -283,6 +285,16 @@ class ConvertXenServerImage(task.Task):
     def _remove_staged(self) -> None:
         if self.staged:
             staging.remove(self.staged)
+
+
+def _interpreter_ends() -> bool:
+    """Whether it takes no more work, and waits for its threads to end."""
+    try:
+        with futures.ThreadPoolExecutor(1) as pool:
+            pool.submit(int)
+    except RuntimeError:
+        return True
+    return False
 
 
 def _cpu_time(most: int, archive_size: int) -> int:
