@@ -58,16 +58,16 @@ _STDOUT = 1
 REPORT_INTERVAL = 0.5
 #: How long it may take to clean up, once it was told to end.
 _GRACE = 5.0
-#: Flags of Linux's unshare(2).
-_CLONE_NEWUSER = 0x10000000
-_CLONE_NEWNET = 0x40000000
-
 #: How much the child stands back: it still gets what others leave.
 _NICENESS = 10
 #: What the parent keeps of the child's standard error.
 _STDERR_KEPT = 4096
 #: The longest line that the child writes.
 _MAX_LINE = 1024 ** 2
+
+#: Flags of Linux's unshare(2).
+_CLONE_NEWUSER = 0x10000000
+_CLONE_NEWNET = 0x40000000
 
 
 @dataclasses.dataclass(frozen=True)

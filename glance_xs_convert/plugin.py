@@ -142,7 +142,7 @@ class ConvertXenServerImage(task.Task):
             with self.action_wrapper as action:
                 self._restore(action)
                 if cleans_up:
-                    self._set_back(action, failed_here)
+                    recovery.set_back(action, self.stores, failed_here)
         except glance_exception.TaskAbortedError:
             LOG.warning('Image %s is imported by another task now',
                         self.image_id)
@@ -175,12 +175,24 @@ class ConvertXenServerImage(task.Task):
                 request, child.interpreter(CONF.wsgi.python_interpreter),
                 self._report, group.progress_timeout)
 
+    def _check_glance(self) -> None:
+        """See that Glance can go on with the import after the conversion.
+
+        :raises Abandoned: it ends
+        """
+        if _interpreter_ends():
+            LOG.warning('The conversion of image %s is given up: Glance ends',
+                        self.image_id)
+            raise turns.Abandoned
+
     def _report_waiting(self, ahead: int) -> None:
+        self._check_glance()
         self._report_soon(
             f'Waiting to be converted: {ahead} other XenServer '
             f'image{"s come" if ahead > 1 else " comes"} first')
 
     def _report(self, progress: convert.Progress) -> None:
+        self._check_glance()
         text = 'Converting the XenServer image'
         if progress.fraction is not None:
             text += f': {progress.fraction:.0%}'
@@ -189,14 +201,7 @@ class ConvertXenServerImage(task.Task):
         self._report_soon(text)
 
     def _report_soon(self, text: str) -> None:
-        """Tell it, unless something was told a moment ago.
-
-        :raises Abandoned: Glance ends, and will not go on with the import
-        """
-        if _interpreter_ends():
-            LOG.warning('The conversion of image %s is given up: Glance ends',
-                        self.image_id)
-            raise turns.Abandoned
+        """Tell it, unless something was told a moment ago."""
         if time.monotonic() - self.told_at > _REPORT_INTERVAL:
             tasks.retried(lambda: self._tell(text))
             self.told_at = time.monotonic()
@@ -266,14 +271,6 @@ class ConvertXenServerImage(task.Task):
         action.set_image_extra_properties(
             {name: value for name, value in self.old_properties.items()
              if not name.startswith(_RESERVED_PREFIX)})
-
-    def _set_back(self, action: Any, failed_here: bool) -> None:
-        """What the task of other import methods does when one fails."""
-        if action.image_status == 'importing':
-            action.set_image_attribute(status='queued')
-        action.remove_importing_stores(self.stores)
-        if failed_here:
-            action.add_failed_stores(self.stores)
 
     def _end_import(self, error: BaseException) -> None:
         """Tell why the import failed, and let the image go."""

@@ -16,9 +16,11 @@ Glance never takes up such an import again: its image would stay importing,
 and its archive in staging, until somebody deletes the image.
 """
 
+from collections.abc import Sequence
 import dataclasses
 import json
 import os
+from typing import Any
 
 from glance.async_.flows import api_image_import
 from glance.common import exception as glance_exception
@@ -115,7 +117,10 @@ def _end(conversion: Conversion) -> None:
         staging.remove_raw(conversion.staged, conversion.task_id)
         return
     if status == 'importing':
-        _queue(wrapper)
+        with wrapper as action:
+            stores = action.image_extra_properties.get(
+                action.IMPORTING_STORES_KEY, '').split(',')
+            set_back(action, stores, failed=True)
         status = 'queued'
     if status == 'queued':
         staging.remove_raw(conversion.staged)
@@ -124,10 +129,14 @@ def _end(conversion: Conversion) -> None:
     wrapper.drop_lock_for_task()
 
 
-def _queue(wrapper: api_image_import.ImportActionWrapper) -> None:
-    with wrapper as action:
-        stores = action.image_extra_properties.get(
-            action.IMPORTING_STORES_KEY, '').split(',')
+def set_back(action: Any, stores: Sequence[str], failed: bool) -> None:
+    """Queue an image again, as Glance's tasks do after a failure.
+
+    :param stores: to which the image was to be imported
+    :param failed: whether they are to be noted as failed
+    """
+    if action.image_status == 'importing':
         action.set_image_attribute(status='queued')
-        action.remove_importing_stores(stores)
+    action.remove_importing_stores(stores)
+    if failed:
         action.add_failed_stores(stores)

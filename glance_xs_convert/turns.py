@@ -63,25 +63,20 @@ def turn(most: int, label: str, waiting: Callable[[int], None],
         raise exceptions.ConverterStopped(
             f'{directory}, where conversions take their turns, cannot be '
             f'used: {error.strerror or error}') from error
+    stays = False
     try:
         while most and (ahead := _ahead(directory, ticket)) >= most:
             waiting(ahead)
             time.sleep(_INTERVAL)
         yield
     except Abandoned:
+        stays = True
         raise
-    except BaseException:
-        _discard(directory, ticket)
-        raise
-    else:
-        _discard(directory, ticket)
     finally:
+        if not stays:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(os.path.join(directory, ticket))
         os.close(descriptor)
-
-
-def _discard(directory: str, ticket: str) -> None:
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(os.path.join(directory, ticket))
 
 
 def collect(is_dealt_with: Callable[[str], bool],

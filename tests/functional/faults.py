@@ -29,7 +29,6 @@ from tests.builder import sparse
 from tests.builder import vhd
 from tests.functional import archives
 from tests.functional import base
-from tests.functional import cloud
 
 #: How much a conversion reads that is no part of the disk, to take its time.
 SWAP_SIZE = 2 * vhd.GIB
@@ -89,22 +88,13 @@ class FaultCase(base.ImportCase):
     """
 
     @classmethod
-    def start_cloud(cls, **options):
+    def start_cloud(cls, xs_convert=None, **options):
         scratch = tempfile.TemporaryDirectory(prefix='glance-xs-convert-')
         cls.addClassCleanup(scratch.cleanup)
-        before = os.environ.get('TMPDIR')
-        os.environ['TMPDIR'] = scratch.name
-        cls.turns = pathlib.Path(scratch.name) / (
-            'glance-xs-convert-%d' % os.getuid())
-        try:
-            started = cloud.Cloud(**options)
-        finally:
-            del os.environ['TMPDIR']
-            if before is not None:
-                os.environ['TMPDIR'] = before
-        cls.addClassCleanup(started.close)
-        started.start()
-        return started
+        cls.turns = pathlib.Path(scratch.name) / 'turns'
+        return super().start_cloud(
+            xs_convert={'lock_path': cls.turns} | (xs_convert or {}),
+            **options)
 
     def begin(self, image_id, data):
         """Begin an import, and wait until its conversion writes.
