@@ -32,7 +32,7 @@ function configure_glance_xs_convert {
 # configure_glance_xs_convert_upload_filter() - Put the filter before the API
 function configure_glance_xs_convert_upload_filter {
     iniset "$GLANCE_API_PASTE_INI" filter:xs_convert_upload \
-        paste.filter_factory glance_xs_convert.upload_filter:filter_factory
+        paste.filter_factory glance_xs_convert.plugin.upload_filter:filter_factory
     # The pipelines are lines such as "keystone = ... context rootapp".
     sed -i -e '/^keystone/ s/ xs_convert_upload rootapp$/ rootapp/' \
         -e '/^keystone/ s/ rootapp$/ xs_convert_upload rootapp/' \

@@ -14,7 +14,7 @@
 
 import dataclasses
 
-from glance_xs_convert import vhd_layout
+from glance_xs_convert.converter.vhd import layout
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Limits:
                             to no block; and of one member's holes
     """
 
-    max_virtual_size: int = vhd_layout.MAX_DISK_SIZE
+    max_virtual_size: int = layout.MAX_DISK_SIZE
     max_chain_length: int = 30
     max_members: int = 1000
     max_ignored_size: int = 4 * 1024 ** 3

@@ -27,14 +27,14 @@ import subprocess
 import sys
 import time
 
-from glance_xs_convert import child
 from glance_xs_convert import limits
+from glance_xs_convert.worker import child
 from tools import bench
 from tools import bench_images as images
 
 _BARE = """
 import sys
-from glance_xs_convert import convert
+from glance_xs_convert.converter import convert
 convert.convert(sys.argv[1], sys.argv[2], digest=True)
 """
 _MEMORY = 1 << 30

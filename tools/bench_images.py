@@ -28,9 +28,9 @@ import os
 import random
 import subprocess
 
-from tests.builder import archive
-from tests.builder import chains
-from tests.builder import vhd
+from testbed.images import archive
+from testbed.images import chains
+from testbed.images import vhd
 
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
 BLOCK = 2 * MIB

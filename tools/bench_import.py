@@ -30,8 +30,8 @@ from typing import Any
 
 import requests
 
-from tests.functional import cloud as cloud_
-from tests.functional import file_server
+from testbed.clouds import cloud as cloud_
+from testbed.clouds import file_server
 from tools import bench
 from tools import bench_images as images
 

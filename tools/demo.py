@@ -34,13 +34,13 @@ import sys
 import sysconfig
 import time
 
-from tests.builder import archive
-from tests.builder import chains
-from tests.builder import model
-from tests.builder import sparse
-from tests.builder import vhd
-from tests.functional import cloud as cloud_
-from tests.functional import file_server
+from testbed.clouds import cloud as cloud_
+from testbed.clouds import file_server
+from testbed.images import archive
+from testbed.images import chains
+from testbed.images import model
+from testbed.images import sparse
+from testbed.images import vhd
 
 DISK_SIZE = 128 * vhd.MIB
 BULK = ((30, 8), (16, 4), (10, 2))

@@ -19,7 +19,7 @@ from cliff import show
 
 from glance_xs_convert.cli import common
 from glance_xs_convert.cli import progress as progress_
-from glance_xs_convert import convert
+from glance_xs_convert.converter import convert
 
 _GIB = 1024 ** 3
 

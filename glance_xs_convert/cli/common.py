@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING
 from cliff import columns
 from cliff import command
 
-from glance_xs_convert import convert
+from glance_xs_convert.converter import convert
 from glance_xs_convert import exceptions
 from glance_xs_convert import limits as limits_
 

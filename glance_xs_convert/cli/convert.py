@@ -18,7 +18,7 @@ import time
 
 from glance_xs_convert.cli import common
 from glance_xs_convert.cli import progress as progress_
-from glance_xs_convert import convert
+from glance_xs_convert.converter import convert
 
 #: The unit of ``st_blocks``, whatever the file system's block size.
 _STAT_BLOCK = 512

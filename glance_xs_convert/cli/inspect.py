@@ -19,12 +19,12 @@ from typing import Any
 
 from cliff import lister
 
-from glance_xs_convert import archive
-from glance_xs_convert import chain
 from glance_xs_convert.cli import common
 from glance_xs_convert.cli import picture
 from glance_xs_convert.cli import progress as progress_
-from glance_xs_convert import convert
+from glance_xs_convert.converter.containers import tar
+from glance_xs_convert.converter import convert
+from glance_xs_convert.converter.vhd import chain
 from glance_xs_convert import exceptions
 
 _COLUMNS = ('Name', 'Type', 'Virtual Size', 'Allocated', 'File Size',
@@ -100,7 +100,7 @@ class Inspect(common.Command, lister.Lister):
 
 def _row(layer: chain.Layer) -> tuple[Any, ...]:
     footer = layer.footer
-    creator = archive.printable(footer.creator_application.decode(
+    creator = tar.printable(footer.creator_application.decode(
         'ascii', 'backslashreplace').strip('\0 '))
     version = (f'{footer.creator_version >> 16}.'
                f'{footer.creator_version & 0xFFFF}')

@@ -18,7 +18,7 @@ import threading
 from typing import TextIO
 
 from glance_xs_convert.cli import common
-from glance_xs_convert import convert
+from glance_xs_convert.converter import convert
 
 #: What takes no longer than this, in seconds, needs no bar.
 _PATIENCE = 0.5

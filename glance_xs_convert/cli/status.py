@@ -80,14 +80,14 @@ class Status(common.Command, lister.Lister):
         # Not before they are needed: they take a while.
         from oslo_upgradecheck import upgradecheck
 
-        from glance_xs_convert.cli import checks
-        from glance_xs_convert.cli import deployment
+        from glance_xs_convert.deployment import checks
+        from glance_xs_convert.deployment import configuration
 
         name = 'Configuration'
         try:
-            glance = deployment.Deployment(
+            glance = configuration.Deployment(
                 parsed_args.config_file, parsed_args.config_dir, os.environ)
-        except deployment.BadSetting as error:
+        except configuration.BadSetting as error:
             results = [(name, upgradecheck.Result(
                 upgradecheck.Code.FAILURE, str(error)))]
         else:

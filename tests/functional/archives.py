@@ -18,10 +18,10 @@ import json
 import pathlib
 import typing
 
-from tests.builder import archive
-from tests.builder import chains
-from tests.builder import model
-from tests.builder import vhd
+from testbed.images import archive
+from testbed.images import chains
+from testbed.images import model
+from testbed.images import vhd
 
 FIXTURES = pathlib.Path(__file__).parents[3] / 'shared' / 'fixtures'
 

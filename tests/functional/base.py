@@ -22,9 +22,9 @@ import unittest
 import testtools
 from testtools import content
 
+from testbed.clouds import cloud
+from testbed.clouds import file_server
 from tests.functional import archives
-from tests.functional import cloud
-from tests.functional import file_server
 
 SENTENCE = re.compile(r'[A-Z][^\n]*[^\n.]\.')
 

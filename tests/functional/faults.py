@@ -22,11 +22,11 @@ import tempfile
 import time
 import unittest
 
-from tests.builder import archive
-from tests.builder import chains
-from tests.builder import model
-from tests.builder import sparse
-from tests.builder import vhd
+from testbed.images import archive
+from testbed.images import chains
+from testbed.images import model
+from testbed.images import sparse
+from testbed.images import vhd
 from tests.functional import archives
 from tests.functional import base
 

@@ -23,16 +23,16 @@ import unittest
 from glanceclient import exc
 from testtools import content
 
-from glance_xs_convert import turns
+from glance_xs_convert.plugin import turns
 
-from tests.builder import archive
-from tests.builder import chains
-from tests.builder import model
-from tests.builder import vhd
+from testbed.clouds import cloud
+from testbed.clouds import services
+from testbed.images import archive
+from testbed.images import chains
+from testbed.images import model
+from testbed.images import vhd
 from tests.functional import archives
-from tests.functional import cloud
 from tests.functional import faults
-from tests.functional import services
 
 #: How many conversions are killed, at random points.
 KILLS = int(os.environ.get('XS_CONVERT_FAULTS', '20'))

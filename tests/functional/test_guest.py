@@ -21,7 +21,7 @@ import subprocess
 import tempfile
 import unittest
 
-from tests.builder import vhd
+from testbed.images import vhd
 from tests.functional import archives
 from tests.functional import base
 

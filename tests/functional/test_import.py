@@ -22,9 +22,9 @@ import subprocess
 import tempfile
 import unittest
 
+from testbed.clouds import cloud
 from tests.functional import archives
 from tests.functional import base
-from tests.functional import cloud
 
 QCOW2 = struct.pack(
     '>4sIQIIQIIQQIIQ', b'QFI\xfb', 2, 0, 0, 16, 1 << 20, 0, 1, 3 << 16,

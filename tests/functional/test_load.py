@@ -16,12 +16,12 @@ import statistics
 import threading
 import time
 
-from tests.builder import archive
-from tests.builder import chains
-from tests.builder import sparse
-from tests.builder import vhd
+from testbed.clouds import cloud
+from testbed.images import archive
+from testbed.images import chains
+from testbed.images import sparse
+from testbed.images import vhd
 from tests.functional import archives
-from tests.functional import cloud
 from tests.functional import faults
 
 SECONDS = 240

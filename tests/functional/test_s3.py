@@ -15,9 +15,9 @@
 import boto3
 from moto import server
 
+from testbed.clouds import services
 from tests.functional import archives
 from tests.functional import base
-from tests.functional import services
 
 BUCKET = 'images'
 _KEY = {'access': 'key', 'secret': 'secret'}

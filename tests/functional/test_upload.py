@@ -27,13 +27,13 @@ import time
 import unittest
 from urllib import parse
 
-from tests.builder import chains
-from tests.builder import model
+from testbed.clouds import cloud
+from testbed.clouds import keystone
+from testbed.clouds import services
+from testbed.images import chains
+from testbed.images import model
 from tests.functional import archives
 from tests.functional import base
-from tests.functional import cloud
-from tests.functional import keystone
-from tests.functional import services
 
 MIB = 1024 ** 2
 SECONDS = 30

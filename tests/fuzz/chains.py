@@ -22,14 +22,14 @@ import atheris
 with atheris.instrument_imports(include=['glance_xs_convert', 'tarfile']):
     import tarfile  # noqa: F401 (to be instrumented before it is used)
 
-    from glance_xs_convert import convert  # noqa: F401 (likewise)
+    from glance_xs_convert.converter import convert  # noqa: F401 (likewise)
     from glance_xs_convert import exceptions
     from glance_xs_convert import limits
 
-from tests.builder import archive
-from tests.builder import chains
-from tests.builder import model
-from tests.builder import vhd
+from testbed.images import archive
+from testbed.images import chains
+from testbed.images import model
+from testbed.images import vhd
 from tests.fuzz import mutation
 from tests.fuzz import rules
 

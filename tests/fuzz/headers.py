@@ -22,10 +22,10 @@ import atheris
 with atheris.instrument_imports(include=['glance_xs_convert', 'tarfile']):
     import tarfile
 
-    from glance_xs_convert import archive as archive_
+    from glance_xs_convert.converter.containers import tar as archive_
     from glance_xs_convert import exceptions
 
-from tests.builder import archive
+from testbed.images import archive
 from tests.fuzz import mutation
 from tests.fuzz import rules
 

@@ -17,7 +17,7 @@ import struct
 
 import atheris
 
-from tests.builder import vhd
+from testbed.images import vhd
 
 #: Numbers at which something changes.
 EDGES = (0, 1, 2, 3, 4, 7, 8, 255, 256, 511, 512, 513, 1024, 1536, 2048,

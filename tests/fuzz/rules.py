@@ -20,11 +20,11 @@ import tempfile
 import time
 import typing
 
-from glance_xs_convert import convert
+from glance_xs_convert.converter import convert
 from glance_xs_convert import exceptions
 from glance_xs_convert import limits
 
-from tests.builder import model
+from testbed.images import model
 
 LIMITS = limits.Limits(max_virtual_size=8 * 1024 ** 2, max_chain_length=8,
                        max_members=40, max_ignored_size=64 * 1024 ** 2)

@@ -15,9 +15,9 @@
 from collections import abc
 import pathlib
 
-from tests.builder import archive
-from tests.builder import chains
-from tests.builder import vhd
+from testbed.images import archive
+from testbed.images import chains
+from testbed.images import vhd
 
 _SMALL = {'block_size': 1024}
 

@@ -20,16 +20,16 @@ import zlib
 import atheris
 
 with atheris.instrument_imports(include=['glance_xs_convert']):
-    from glance_xs_convert import convert  # noqa: F401 (to be instrumented)
+    from glance_xs_convert.converter import convert  # noqa: F401 (to be instrumented)
     from glance_xs_convert import exceptions
-    from glance_xs_convert import forward
-    from glance_xs_convert import vhd_layout
-    from glance_xs_convert import vhd_stream
+    from glance_xs_convert.converter.streams import forward
+    from glance_xs_convert.converter.vhd import layout
+    from glance_xs_convert.converter.vhd import reader
 
 from tests.fuzz import mutation
 from tests.fuzz import rules
 
-SECTOR = vhd_layout.SECTOR_SIZE
+SECTOR = layout.SECTOR_SIZE
 
 
 def pieces(data: bytes, rng: random.Random) -> abc.Iterator[bytes]:
@@ -44,22 +44,22 @@ def pieces(data: bytes, rng: random.Random) -> abc.Iterator[bytes]:
         position += size
 
 
-def open_vhd(data: bytes, known: vhd_stream.Structures, rng: random.Random,
-             ) -> vhd_stream.VhdStream:
-    reader = forward.Window(
+def open_vhd(data: bytes, known: reader.Structures, rng: random.Random,
+             ) -> reader.VhdStream:
+    window = forward.Window(
         forward.ForwardReader(pieces(data, rng)), len(data))
-    return vhd_stream.VhdStream(
-        '0.vhd', len(data), reader, rules.LIMITS, known)
+    return reader.VhdStream(
+        '0.vhd', len(data), window, rules.LIMITS, known)
 
 
-def read(data: bytes, known: vhd_stream.Structures, rng: random.Random,
+def read(data: bytes, known: reader.Structures, rng: random.Random,
          ) -> rules.Disk:
     """Read a VHD to its end."""
     vhd = open_vhd(data, known, rng)
     vhd.read_structures()
     written = {}
     for extent in vhd.extents():
-        if extent.size > vhd_layout.MAX_BLOCK_SIZE:
+        if extent.size > layout.MAX_BLOCK_SIZE:
             raise rules.Broken(f'an extent of {extent.size} bytes')
         content = vhd.data.read(extent.size)
         count = -(-extent.size // SECTOR)
@@ -76,9 +76,9 @@ def read(data: bytes, known: vhd_stream.Structures, rng: random.Random,
         if any(visible := content[:max(0, size - sector * SECTOR)])})
 
 
-def survey(data: bytes, rng: random.Random) -> vhd_stream.Structures:
+def survey(data: bytes, rng: random.Random) -> reader.Structures:
     """Collect a VHD's structures in as many passes as it takes."""
-    known = vhd_stream.Structures()
+    known = reader.Structures()
     for _ in range(3):
         if not known.complete:
             open_vhd(data, known, rng).collect()
@@ -88,16 +88,16 @@ def survey(data: bytes, rng: random.Random) -> vhd_stream.Structures:
 
 
 def attempt(data: bytes, rng: random.Random,
-            ) -> rules.Outcome | vhd_stream.NotInOrder:
+            ) -> rules.Outcome | reader.NotInOrder:
     """Read a VHD of which nothing is known."""
     try:
-        return read(data, vhd_stream.Structures(), rng)
-    except (exceptions.XsConvertError, vhd_stream.NotInOrder) as error:
+        return read(data, reader.Structures(), rng)
+    except (exceptions.XsConvertError, reader.NotInOrder) as error:
         return error
 
 
 def surveyed(data: bytes, rng: random.Random) -> tuple[
-        rules.Outcome, vhd_stream.Structures | None]:
+        rules.Outcome, reader.Structures | None]:
     """Read a VHD after a survey of it."""
     try:
         known = survey(data, rng)
@@ -110,10 +110,10 @@ def check_footers(data: bytes) -> None:
     """What is packed is what was read."""
     for start in (0, max(0, len(data) - SECTOR)):
         try:
-            footer = vhd_layout.Footer.unpack(data[start:start + SECTOR])
-        except vhd_layout.LayoutError:
+            footer = layout.Footer.unpack(data[start:start + SECTOR])
+        except layout.LayoutError:
             continue
-        again = vhd_layout.Footer.unpack(footer.pack())
+        again = layout.Footer.unpack(footer.pack())
         if {**vars(again), 'checksum': 0} != {**vars(footer), 'checksum': 0}:
             raise rules.Broken('a footer is another when it is packed')
 

@@ -22,11 +22,11 @@ import threading
 import time
 import unittest
 
-from glance_xs_convert import convert
+from glance_xs_convert.converter import convert
 from glance_xs_convert import exceptions
 
-from tests.builder import archive
-from tests.builder import model
+from testbed.images import archive
+from testbed.images import model
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 FIXTURES = ROOT.parent / 'shared' / 'fixtures'

@@ -14,10 +14,10 @@
 
 import os
 
-from tests.builder import archive
-from tests.builder import chains
-from tests.builder import model
-from tests.builder import vhd
+from testbed.images import archive
+from testbed.images import chains
+from testbed.images import model
+from testbed.images import vhd
 from tests.unit.cli import base
 
 MIB = vhd.MIB

@@ -23,10 +23,10 @@ import time
 
 import ddt
 
-from tests.builder import archive
-from tests.builder import chains
-from tests.builder import model
-from tests.builder import vhd
+from testbed.images import archive
+from testbed.images import chains
+from testbed.images import model
+from testbed.images import vhd
 from tests.unit import cases
 from tests.unit.cli import base
 
@@ -259,10 +259,10 @@ class Failures(base.CommandCase):
 RUN_IN_LITTLE_MEMORY = """
 import sys
 from glance_xs_convert.cli import main
-from glance_xs_convert import footprint
+from glance_xs_convert.converter.disk import dry_run
 def write(*arguments):
     raise MemoryError
-footprint.Footprint.write = write
+dry_run.Footprint.write = write
 sys.exit(main.main(['check', sys.argv[1]]))
 """
 

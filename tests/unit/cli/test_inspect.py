@@ -20,12 +20,12 @@ import ddt
 
 from glance_xs_convert.cli import common
 from glance_xs_convert.cli import picture
-from glance_xs_convert import convert
+from glance_xs_convert.converter import convert
 
-from tests.builder import archive
-from tests.builder import chains
-from tests.builder import model
-from tests.builder import vhd
+from testbed.images import archive
+from testbed.images import chains
+from testbed.images import model
+from testbed.images import vhd
 from tests.unit.cli import base
 
 KIB = vhd.KIB

@@ -19,8 +19,8 @@ import sys
 import unittest
 from unittest import mock
 
-from glance_xs_convert.cli import checks
-from glance_xs_convert import convert
+from glance_xs_convert.converter import convert
+from glance_xs_convert.deployment import checks
 
 from tests.unit.cli import base
 

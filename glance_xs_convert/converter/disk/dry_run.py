@@ -1,0 +1,190 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""What a conversion would write, without writing it."""
+
+from collections.abc import Iterator
+import dataclasses
+
+from glance_xs_convert.converter.disk import raw_disk
+from glance_xs_convert.converter.streams import forward
+from glance_xs_convert.converter.vhd import layout
+
+_SECTOR = layout.SECTOR_SIZE
+_PAGE = raw_disk.PAGE_SIZE
+_REGION = raw_disk.REGION_SIZE
+
+
+@dataclasses.dataclass(frozen=True)
+class DiskMap:
+    """Which layer each sector of a raw disk comes from.
+
+    :ivar size: of the disk, in bytes
+    :ivar layers: the sectors of each layer, from the leaf to the base; no
+                  two layers have one in common. Zeros that a layer has
+                  written are its own; what no layer has written is in none.
+    """
+
+    size: int
+    layers: list[raw_disk.SectorMap]
+
+    def cells(self, cell_size: int) -> list[list[int]]:
+        """The disk cut into cells: how much of each comes from each layer.
+
+        :param cell_size: a power of two, in bytes, of a sector at least
+        :returns: for each cell, the bytes of each layer
+        """
+        cells = [[0] * len(self.layers)
+                 for _ in range(-(-self.size // cell_size))]
+        for rank, sectors in enumerate(self.layers):
+            for region, mask in sectors.regions():
+                for offset, size in _amounts(region, mask, cell_size):
+                    cells[offset // cell_size][rank] += size
+        self._cut_last_sector(cells)
+        return cells
+
+    def sizes(self) -> list[int]:
+        """The bytes of the disk that come from each layer."""
+        cell_size = 1 << max(self.size, _SECTOR).bit_length()
+        return self.cells(cell_size)[0]
+
+    def _cut_last_sector(self, cells: list[list[int]]) -> None:
+        """The disk may end inside a sector."""
+        excess = -self.size % _SECTOR
+        region, inside = divmod(self.size - 1, _REGION)
+        last = 1 << ((_REGION - 1 - inside) // _SECTOR)
+        for rank, sectors in enumerate(self.layers):
+            if excess and sectors[region] & last:
+                cells[-1][rank] -= excess
+
+
+def _amounts(region: int, mask: int, cell_size: int,
+             ) -> Iterator[tuple[int, int]]:
+    """How much of a region is in a set, by cells: (offset, bytes)."""
+    start = region * _REGION
+    if cell_size >= _REGION:
+        yield start, mask.bit_count() * _SECTOR
+        return
+    sectors = cell_size // _SECTOR
+    for offset in range(_REGION - cell_size, -1, -cell_size):
+        amount = mask & ((1 << sectors) - 1)
+        if amount:
+            yield start + offset, amount.bit_count() * _SECTOR
+        mask >>= sectors
+
+
+class Footprint:
+    """Stands in for a ``SparseFile`` and keeps no data.
+
+    :ivar end: where the last byte that was written ends, zeros included
+    :ivar allocated: what the file would occupy now, in bytes, on a file
+                     system with blocks of 4 KiB; at most one more than it
+                     really would
+    :ivar room: what must have been free before it was begun, in bytes
+    """
+
+    def __init__(self) -> None:
+        self.restart()
+
+    def restart(self) -> None:
+        self.end = 0
+        self.bytes_written = 0
+        self.allocated = 0
+        self.room = 0
+        self._overwrites = False
+        self._rank = 0
+        self._pages = raw_disk.SectorMap()
+        self._layers: dict[int, raw_disk.SectorMap] = {}
+
+    def disk_map(self, size: int) -> DiskMap:
+        """Which layer has written what.
+
+        :param size: of the disk, in bytes
+        """
+        return DiskMap(size, [self._layers[rank]
+                              for rank in sorted(self._layers)])
+
+    def begin_layer(self, rank: int, overwrites: bool) -> None:
+        self._rank = rank
+        self._overwrites = overwrites
+        self._layers[rank] = raw_disk.SectorMap()
+
+    def write(self, offset: int, size: int, data: forward.Reader) -> None:
+        if self._overwrites:
+            self._disown(offset, offset + size)
+        self._own(offset, offset + size)
+        for buffer, start, end in data.pieces(size):
+            shift = offset - start
+            for is_data, first, last in raw_disk.split_zeros(
+                    buffer, start, end, shift):
+                if is_data:
+                    self._allocate(shift + first, shift + last)
+                    self.bytes_written += last - first
+                elif self._overwrites:
+                    self._free(shift + first, shift + last)
+            offset += end - start
+
+    def clear(self, offset: int, size: int) -> None:
+        end = min(offset + size, self.end)
+        self._disown(offset + -offset % _SECTOR, end)
+        self._free(offset, end)
+
+    def set_size(self, size: int) -> None:
+        """All that is written lies within the size."""
+
+    def check_room(self, size: int) -> None:
+        """There is always room; keep in mind how much it takes."""
+        if not self._overwrites:
+            size += self.allocated
+        self.room = max(self.room, size)
+
+    def _own(self, start: int, end: int) -> None:
+        self.end = max(self.end, end)
+        layer = self._layers[self._rank]
+        for region, sectors in _masks(start, end):
+            layer.add(region, sectors)
+
+    def _disown(self, start: int, end: int) -> None:
+        for region, sectors in _masks(start, end):
+            for layer in self._layers.values():
+                if layer[region] & sectors:
+                    layer.remove(region, sectors)
+
+    def _allocate(self, start: int, end: int) -> None:
+        """Occupy all pages that the stretch touches."""
+        for region, sectors in _masks(start - start % _PAGE,
+                                      end + -end % _PAGE):
+            new = sectors & ~self._pages[region]
+            if new:
+                self._pages.add(region, new)
+                self.allocated += new.bit_count() * _SECTOR
+        self.room = max(self.room, self.allocated)
+
+    def _free(self, start: int, end: int) -> None:
+        """Give up the pages that lie wholly in the stretch."""
+        for region, sectors in _masks(start + -start % _PAGE,
+                                      end - end % _PAGE):
+            old = sectors & self._pages[region]
+            if old:
+                self._pages.remove(region, old)
+                self.allocated -= old.bit_count() * _SECTOR
+
+
+def _masks(start: int, end: int) -> Iterator[tuple[int, int]]:
+    """A stretch as regions and the sectors that it touches in each."""
+    while start < end:
+        region, first = divmod(start, _REGION)
+        last = min(_REGION, first + end - start)
+        count = -(-last // _SECTOR) - first // _SECTOR
+        shift = (_REGION - last) // _SECTOR
+        yield region, ((1 << count) - 1) << shift
+        start += last - first

@@ -1,0 +1,281 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Whether Glance is set up to convert XenServer images.
+
+A check is a question with a result and a reason, as in oslo.upgradecheck.
+"""
+
+from collections.abc import Callable
+import difflib
+import importlib.metadata
+import io
+import os
+import pathlib
+import pwd
+import shutil
+import sys
+import tarfile
+import tempfile
+import uuid
+import warnings
+
+from oslo_upgradecheck import upgradecheck
+from stevedore import named
+
+from glance_xs_convert.cli import common
+from glance_xs_convert.converter.vhd import layout
+from glance_xs_convert.deployment import configuration as deployment_
+from glance_xs_convert import exceptions
+from glance_xs_convert.plugin import opts
+from glance_xs_convert.worker import child
+
+Code = upgradecheck.Code
+Result = upgradecheck.Result
+
+_NAMESPACE = 'glance.image_import.plugins'
+_PLUGIN = 'xs_convert'
+_DECOMPRESSION = 'image_decompression'
+_CONVERSION = 'image_conversion'
+
+#: What the upload filter is called in glance-api-paste.ini, one or the other.
+_FILTERS = ('#xs_convert_upload', 'glance_xs_convert.plugin.upload_filter:')
+_DIRECT = 'glance-direct'
+_PLAIN_UPLOADS = {
+    'convert': 'they are imported, and thereby converted',
+    'pass': 'they are stored as they come, by on_plain_upload',  # nosec B105
+    'refuse': 'they are refused, by on_plain_upload',
+}
+
+#: The methods with which Glance runs import plugins.
+_METHODS = ('glance-direct', 'web-download', 'glance-download')
+
+#: With less room in staging, one image of the usual size may not fit.
+_LITTLE_ROOM = 10 * 1024 ** 3
+
+_MIB = 1024 ** 2
+_SAMPLE_SIZE = 64 * 1024
+_SAMPLE_PATIENCE = 30
+
+
+def run_all(deployment: deployment_.Deployment,
+            ) -> list[tuple[str, upgradecheck.Result]]:
+    """All checks that need the configuration, with their names."""
+    results = []
+    for name, check in _CHECKS:
+        try:
+            result = check(deployment)
+        except deployment_.BadSetting as error:
+            result = Result(Code.FAILURE, str(error))
+        results.append((name, result))
+    return results
+
+
+def _options(deployment: deployment_.Deployment) -> upgradecheck.Result:
+    deployment.options()
+    return Result(Code.SUCCESS, f'the options in [{opts.GROUP}] are valid')
+
+
+def _enabled(deployment: deployment_.Deployment) -> upgradecheck.Result:
+    plugins = deployment.plugins()
+    if _PLUGIN in plugins:
+        return Result(Code.SUCCESS,
+                      f'image_import_plugins is [{",".join(plugins)}]')
+    reason = (f'{_PLUGIN} is not in image_import_plugins, which is '
+              f'[{",".join(plugins)}]: XenServer images are stored as they '
+              'come')
+    for similar in difflib.get_close_matches(_PLUGIN, plugins, 1):
+        reason += f'; is {similar} meant to be {_PLUGIN}?'
+    return Result(Code.FAILURE, reason)
+
+
+def _loads(deployment: deployment_.Deployment) -> upgradecheck.Result:
+    """Load the plugin as Glance does, but do not call it."""
+    failures: list[BaseException] = []
+    missing: set[str] = set()
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')
+        manager: named.NamedExtensionManager[object]
+        manager = named.NamedExtensionManager(
+            _NAMESPACE, names=[_PLUGIN],
+            on_load_failure_callback=lambda _, __, error: failures.append(
+                error),
+            on_missing_entrypoints_callback=missing.update,
+            warn_on_missing_entrypoint=False)
+    for error in failures:
+        if isinstance(error, ModuleNotFoundError) and error.name == 'glance':
+            return Result(
+                Code.FAILURE,
+                f'Glance is not installed for {sys.executable}: install this '
+                "package into Glance's own Python environment, and run this "
+                'command there')
+        return Result(Code.FAILURE,
+                      f'{_PLUGIN} can not be loaded: {error!r}')
+    if missing:
+        return Result(Code.FAILURE,
+                      f'no package provides {_PLUGIN} in {_NAMESPACE}')
+    if len(manager.extensions) > 1:
+        return Result(Code.WARNING,
+                      f'{len(manager.extensions)} packages provide {_PLUGIN}')
+    unknown = sorted(set(deployment.plugins()) - {
+        point.name for point in importlib.metadata.entry_points(
+            group=_NAMESPACE)})
+    if unknown:
+        return Result(Code.WARNING,
+                      f'{_PLUGIN} loads, but no package provides '
+                      f'{", ".join(unknown)}')
+    glance = importlib.metadata.version('glance')
+    return Result(Code.SUCCESS, f'{_PLUGIN} loads beside Glance {glance}')
+
+
+def _order(deployment: deployment_.Deployment) -> upgradecheck.Result:
+    plugins = deployment.plugins()
+    if _PLUGIN not in plugins:
+        return Result(Code.SUCCESS, f'{_PLUGIN} is not enabled')
+    before = plugins[:plugins.index(_PLUGIN)]
+    if _CONVERSION in before:
+        return Result(
+            Code.FAILURE,
+            f'{_CONVERSION} comes before {_PLUGIN} and refuses XenServer '
+            f'images: put {_PLUGIN} first')
+    if _DECOMPRESSION in before:
+        return Result(
+            Code.WARNING,
+            f'{_DECOMPRESSION} comes before {_PLUGIN}: that works, but takes '
+            'time and room in staging for nothing')
+    return Result(Code.SUCCESS, f'nothing comes before {_PLUGIN} that needs '
+                                'to come after it')
+
+
+def _import_methods(deployment: deployment_.Deployment,
+                    ) -> upgradecheck.Result:
+    enabled = deployment.import_methods()
+    methods = [method for method in enabled if method in _METHODS]
+    if not methods:
+        return Result(
+            Code.FAILURE,
+            f'enabled_import_methods is [{",".join(enabled)}], and import '
+            f'plugins run with none of these but {", ".join(_METHODS)}')
+    return Result(Code.SUCCESS, f'import with {", ".join(methods)}')
+
+
+def _plain_uploads(deployment: deployment_.Deployment,
+                   ) -> upgradecheck.Result:
+    """What becomes of XenServer images that are not imported."""
+    filters = deployment.filters()
+    if filters is None:
+        return Result(Code.SUCCESS, 'glance-api-paste.ini is not found')
+    if not any(known in one for one in filters for known in _FILTERS):
+        return Result(Code.SUCCESS, 'they are stored as they come: the '
+                                    'filter xs_convert_upload is not used')
+    action = deployment.options().on_plain_upload
+    if action == 'convert' and (
+            _PLUGIN not in deployment.plugins()
+            or _DIRECT not in deployment.import_methods()):
+        return Result(
+            Code.WARNING,
+            'they are stored as they come: the filter xs_convert_upload '
+            f'needs {_PLUGIN} in image_import_plugins and {_DIRECT} in '
+            'enabled_import_methods')
+    return Result(Code.SUCCESS, _PLAIN_UPLOADS[action])
+
+
+def _staging(deployment: deployment_.Deployment) -> upgradecheck.Result:
+    path = deployment.staging()
+    try:
+        with tempfile.TemporaryFile(dir=path):
+            room = shutil.disk_usage(path).free
+            owner = _owner(path)
+    except FileNotFoundError:
+        return Result(Code.FAILURE, f'the staging area {path} is not there')
+    except OSError as error:
+        return Result(
+            Code.FAILURE,
+            f'{_user(os.geteuid())} can not write to the staging area '
+            f'{path}: {error.strerror}')
+    details = (f'{_user(os.geteuid())} can write to {path}, which belongs to '
+               f'{owner}; {common.size_text(room)} are free')
+    if room < _LITTLE_ROOM:
+        return Result(Code.WARNING, details + ', which is little for an '
+                                              'archive and its raw disk')
+    return Result(Code.SUCCESS, details)
+
+
+def _converter(deployment: deployment_.Deployment) -> upgradecheck.Result:
+    """Convert an image of one small layer, as the plugin would."""
+    python = child.interpreter(deployment.interpreter())
+    options = deployment.options()
+    data = os.urandom(_SAMPLE_SIZE)
+    with tempfile.TemporaryDirectory() as directory:
+        archive = pathlib.Path(directory, 'sample.tar')
+        raw = pathlib.Path(directory, 'sample.raw')
+        archive.write_bytes(sample(data))
+        request = child.Request(
+            str(archive), str(raw), bare=False,
+            limits=opts.limits_of(options),
+            max_memory=options.max_memory * _MIB,
+            max_cpu_time=options.max_cpu_time)
+        try:
+            child.run(request, python, lambda progress: None,
+                      _SAMPLE_PATIENCE)
+        except (exceptions.XsConvertError, OSError) as error:
+            return Result(Code.FAILURE,
+                          f'a sample is not converted by {python}: {error}')
+        if raw.read_bytes() != data:
+            return Result(Code.FAILURE,
+                          f'a sample is converted wrongly by {python}')
+    return Result(Code.SUCCESS, f'a sample is converted by {python}')
+
+
+def sample(data: bytes) -> bytes:
+    """A XenServer image of one fixed disk.
+
+    :param data: of the disk; whole sectors
+    """
+    footer = layout.Footer(
+        features=2, file_format_version=0x10000, data_offset=2 ** 64 - 1,
+        time_stamp=0, creator_application=b'tap\0',
+        creator_version=0x10003, creator_host_os=bytes(4),
+        original_size=len(data), current_size=len(data), disk_geometry=0,
+        disk_type=layout.DISK_TYPE_FIXED, checksum=0,
+        unique_id=uuid.uuid4(), saved_state=0, hidden=0)
+    vhd = data + footer.pack()
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode='w') as archive:
+        member = tarfile.TarInfo('0.vhd')
+        member.size = len(vhd)
+        archive.addfile(member, io.BytesIO(vhd))
+    return file.getvalue()
+
+
+def _owner(path: str) -> str:
+    return _user(os.stat(path).st_uid)
+
+
+def _user(number: int) -> str:
+    try:
+        return pwd.getpwuid(number).pw_name
+    except KeyError:
+        return f'the user {number}'
+
+
+_CHECKS: list[tuple[str, Callable[[deployment_.Deployment],
+                                  upgradecheck.Result]]] = [
+    ('Options', _options),
+    ('Plugin is enabled', _enabled),
+    ('Plugin loads', _loads),
+    ('Order of plugins', _order),
+    ('Import methods', _import_methods),
+    ('Plain uploads', _plain_uploads),
+    ('Staging area', _staging),
+    ('Converter starts', _converter),
+]

@@ -1,0 +1,183 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Glance's configuration, read without Glance.
+
+The options are Glance's own, as they stand in its ``common/config.py``,
+``common/wsgi.py`` and ``async_/flows/api_image_import.py``, and in
+``_drivers/filesystem.py`` of glance_store; those with a bad value are only
+found out when they are asked for.
+"""
+
+from collections.abc import Iterable
+from collections.abc import Mapping
+import configparser
+import os
+from typing import Any
+
+from oslo_config import cfg
+from oslo_config import types
+
+from glance_xs_convert.plugin import opts
+
+_CONFIG_DIR = '/etc/glance'
+_IMPORT_CONFIG = 'glance-image-import.conf'
+_API_CONFIG = 'glance-api.conf'
+_PASTE_CONFIG = 'glance-api-paste.ini'
+
+_STAGING_STORE = 'os_glance_staging_store'
+_FILE_SCHEME = 'file://'
+
+_OPTS: dict[str | None, list[cfg.Opt]] = {
+    None: [
+        cfg.DictOpt('enabled_backends'),
+        cfg.ListOpt('enabled_import_methods',
+                    item_type=types.String(quotes=True), bounds=True,
+                    default=['glance-direct', 'web-download', 'copy-image']),
+        cfg.StrOpt('node_staging_uri', default='file:///tmp/staging/'),
+    ],
+    'image_import_opts': [
+        cfg.ListOpt('image_import_plugins',
+                    item_type=types.String(quotes=True), bounds=True,
+                    default=[]),
+    ],
+    _STAGING_STORE: [cfg.StrOpt('filesystem_store_datadir')],
+    'paste_deploy': [cfg.StrOpt('flavor'), cfg.StrOpt('config_file')],
+    'wsgi': [cfg.StrOpt('python_interpreter')],
+    opts.GROUP: opts.OPTS,
+}
+
+
+class BadSetting(Exception):
+    """A setting of Glance's that can not work."""
+
+
+class Deployment:
+    """What Glance is told by its configuration.
+
+    :param files: instead of the files that Glance's WSGI application reads
+    :param directories: instead of the directories that it reads
+    :param environment: of the process
+    :raises BadSetting: the configuration can not be read
+    """
+
+    def __init__(self, files: Iterable[str], directories: Iterable[str],
+                 environment: Mapping[str, str]) -> None:
+        self._conf = cfg.ConfigOpts()
+        for group, options in _OPTS.items():
+            self._conf.register_opts(options, group=group)
+        arguments = [*(f'--config-file={path}' for path in files),
+                     *(f'--config-dir={path}' for path in directories)]
+        try:
+            self._conf(arguments, project='glance', prog='glance-api',
+                       default_config_files=_default_files(environment))
+        except cfg.Error as error:
+            raise BadSetting(_one_line(error)) from error
+
+    def sources(self) -> list[str]:
+        """The files and directories that were read."""
+        return [*self._conf.config_file, *self._conf.config_dir]
+
+    def plugins(self) -> list[str]:
+        """The import plugins in the order in which Glance runs them.
+
+        :raises BadSetting: the list has no brackets, for example
+        """
+        return list(self._get('image_import_plugins', 'image_import_opts'))
+
+    def import_methods(self) -> list[str]:
+        """The import methods that Glance offers.
+
+        :raises BadSetting: the list has no brackets, for example
+        """
+        return list(self._get('enabled_import_methods'))
+
+    def staging(self) -> str:
+        """The directory of the staging area.
+
+        :raises BadSetting: there is none
+        """
+        if self._get('enabled_backends'):
+            path = self._get('filesystem_store_datadir', _STAGING_STORE)
+            if not path:
+                raise BadSetting(f'[{_STAGING_STORE}] '
+                                 'filesystem_store_datadir is not set')
+            return str(path)
+        uri = self._get('node_staging_uri')
+        if not uri.startswith(_FILE_SCHEME):
+            raise BadSetting(
+                f'node_staging_uri is {uri}, and no {_FILE_SCHEME} URI')
+        return str(uri.removeprefix(_FILE_SCHEME))
+
+    def interpreter(self) -> str | None:
+        """The Python interpreter for child processes, if there is one."""
+        return self._get('python_interpreter', 'wsgi') or None
+
+    def filters(self) -> list[str] | None:
+        """What the filters before Glance's API are, in their order.
+
+        Of each it is what loads it: an entry point or a factory. None if
+        the file with the pipelines is not found.
+
+        :raises BadSetting: the file can not be read
+        """
+        path = (self._get('config_file', 'paste_deploy')
+                or self._conf.find_file(_PASTE_CONFIG))
+        if not path or not os.path.exists(path):
+            return None
+        paste = configparser.RawConfigParser(strict=False)
+        try:
+            with open(path, encoding='utf-8') as file:
+                paste.read_file(file)
+        except (configparser.Error, OSError, UnicodeDecodeError) as error:
+            raise BadSetting(_one_line(error)) from error
+        return [
+            paste.get(f'filter:{name}', 'use', fallback='')
+            or paste.get(f'filter:{name}', 'paste.filter_factory',
+                         fallback='')
+            for name in self._pipeline(paste).split()]
+
+    def _pipeline(self, paste: configparser.RawConfigParser) -> str:
+        """Older files have a section for each flavor."""
+        flavor = self._get('flavor', 'paste_deploy')
+        section = 'pipeline:' + '-'.join(filter(None, ('glance-api', flavor)))
+        if paste.has_section(section):
+            return paste.get(section, 'pipeline', fallback='')
+        return paste.get('composite:api', flavor or 'default', fallback='')
+
+    def options(self) -> cfg.ConfigOpts.GroupAttr:
+        """The options of this package.
+
+        :raises BadSetting: one of them has a bad value
+        """
+        for option in opts.OPTS:
+            self._get(option.dest, opts.GROUP)
+        group: cfg.ConfigOpts.GroupAttr = self._conf[opts.GROUP]
+        return group
+
+    def _get(self, name: str, group: str | None = None) -> Any:
+        try:
+            return self._conf[group][name] if group else self._conf[name]
+        except (cfg.Error, ValueError) as error:
+            raise BadSetting(_one_line(error)) from error
+
+
+def _default_files(environment: Mapping[str, str]) -> list[str]:
+    """As ``common/wsgi_app.py`` has them."""
+    directory = environment.get('OS_GLANCE_CONFIG_DIR', _CONFIG_DIR).strip()
+    files = [os.path.join(directory, name)
+             for name in (_IMPORT_CONFIG, _API_CONFIG)]
+    return files if os.path.exists(files[0]) else files[1:]
+
+
+def _one_line(error: Exception) -> str:
+    return ' '.join(str(error).split())

@@ -1,0 +1,258 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""A WSGI filter of Glance's API that makes imports of plain uploads.
+
+Glance runs import plugins for imports only, and stores what comes with
+``PUT /v2/images/{id}/file`` as it is. For XenServer images the filter does
+with such a request what a client does that knows of imports: ``PUT .../stage``
+with the body, then ``POST .../import`` with ``glance-direct``. Both go to the
+application behind the filter, in the name of the user.
+
+It belongs behind the context middleware in ``glance-api-paste.ini``. Source
+for what the requests do and leave behind: Glance, ``api/v2/image_data.py``
+and ``api/v2/images.py``.
+"""
+
+from collections.abc import Callable
+from collections.abc import Iterable
+import contextlib
+import os
+import re
+from typing import Any
+
+from glance.common import wsgi
+from glance import gateway
+from glance import housekeeping
+from oslo_config import cfg
+from oslo_log import log as logging
+import webob  # type: ignore[import-untyped]
+import webob.exc  # type: ignore[import-untyped]
+
+from glance_xs_convert.plugin import opts
+
+LOG = logging.getLogger(__name__)
+
+CONF = cfg.CONF
+CONF.register_opts(opts.OPTS, group=opts.GROUP)
+CONF.import_opt('enabled_import_methods', 'glance.common.config')
+CONF.import_opt('image_import_plugins',
+                'glance.async_.flows.api_image_import',
+                group='image_import_opts')
+
+Environ = dict[str, Any]
+Application = Callable[[Environ, Any], Iterable[bytes]]
+
+REFUSAL = ('Data of {disk_format}/{container_format} images is not accepted '
+           'by upload here, because it would be stored unconverted. Import '
+           'the image instead, for example with: openstack image create '
+           '--import, or glance image-create-via-import.')
+
+#: Two requests that stage data for one image at the same moment may both
+#: fail in Glance, and leave data behind.
+BUSY = 'Data of image {id} is being uploaded already.'
+
+_PLUGIN = 'xs_convert'
+_METHOD = 'glance-direct'
+#: What the path of an upload is behind Glance's version negotiation.
+_UPLOAD = re.compile('(/v2/images/[^/]+)/file/?')
+#: The property of an image that names the task which imports it.
+_IMPORT_TASK = 'os_glance_import_task'
+#: The property of an image that names the host which has it in staging.
+_STAGE_HOST = 'os_glance_stage_host'
+
+
+class UploadFilter:
+    """Imports, or refuses, the XenServer images among the uploads.
+
+    :param application: what the filter stands before
+    :param refuses: whether such uploads are refused instead
+    """
+
+    def __init__(self, application: Application, refuses: bool) -> None:
+        self.application = application
+        self.refuses = refuses
+        self._uploads: dict[str, object] = {}
+
+    def __call__(self, environ: Environ, start_response: Any,
+                 ) -> Iterable[bytes]:
+        if environ['REQUEST_METHOD'] == 'PUT':
+            upload = _UPLOAD.fullmatch(environ.get('PATH_INFO', ''))
+            if upload:
+                request = wsgi.Request(environ)
+                answer: Application = self._answer(request, upload[1])
+                return answer(environ, start_response)
+        return self.application(environ, start_response)
+
+    def _answer(self, request: Any, path: str) -> Any:
+        """The application that answers an upload.
+
+        :param path: of the image's record
+        """
+        found = self._send(_without_body(request, path))
+        if found.status_int != 200:
+            return found
+        image = found.json
+        if not _is_ours(image) or _is_misdirected(request):
+            return self.application
+        if self.refuses:
+            return webob.exc.HTTPConflict(REFUSAL.format(**image))
+        upload = object()
+        if self._uploads.setdefault(path, upload) is not upload:
+            return webob.exc.HTTPConflict(BUSY.format(**image))
+        try:
+            return self._import(request, path, image)
+        finally:
+            del self._uploads[path]
+
+    def _import(self, request: Any, path: str, image: dict[str, Any]) -> Any:
+        """Stage the body and begin the import.
+
+        :returns: a response; if it is an error, Glance's own
+        """
+        staged = begun = False
+        try:
+            response = self._send(_with_body(request, f'{path}/stage'))
+            staged = response.status_int < 400
+            if staged:
+                response = self._send(_to_import(request, f'{path}/import'))
+                begun = response.status_int < 400
+        finally:
+            if not begun:
+                _tidy_up(request.context, image, staged)
+        if begun:
+            LOG.info('The upload to image %s is imported', image['id'])
+            response = webob.Response(status=204)
+        return response
+
+    def _send(self, request: Any) -> Any:
+        return request.get_response(self.application)
+
+
+def _with_body(request: Any, path: str) -> Any:
+    """The same request to another path, with the body that nobody read."""
+    return wsgi.Request({**request.environ, 'PATH_INFO': path})
+
+
+def _without_body(request: Any, path: str) -> Any:
+    """A request in the same user's name that reads a path."""
+    copy = request.copy_get()
+    copy.headers.pop('Transfer-Encoding', None)
+    copy.environ['PATH_INFO'] = path
+    return copy
+
+
+def _to_import(request: Any, path: str) -> Any:
+    """A request to import what is staged.
+
+    The store is named by the header ``X-Image-Meta-Store``, if there was one:
+    an import heeds it as an upload does.
+    """
+    copy = _without_body(request, path)
+    copy.method = 'POST'
+    copy.content_type = 'application/json'
+    copy.json = {'method': {'name': _METHOD}}
+    return copy
+
+
+def _is_ours(image: dict[str, Any]) -> bool:
+    """Whether a record is declared to be what the plugin converts.
+
+    It may be in any status: those that wait for no data are refused by
+    Glance, and what it was a moment ago says nothing.
+    """
+    containers = ['ovf']
+    if CONF[opts.GROUP].convert_bare_vhd:
+        containers.append('bare')
+    return (image['disk_format'] == 'vhd'
+            and image['container_format'] in containers)
+
+
+def _is_misdirected(request: Any) -> bool:
+    """Whether a store is named that there is not.
+
+    An upload to it is refused before its body is read, an import only when
+    the body is in staging.
+    """
+    store = request.headers.get('X-Image-Meta-Store')
+    stores = CONF.enabled_backends
+    return bool(stores and store is not None and store not in stores)
+
+
+def _tidy_up(context: Any, image: dict[str, Any], staged: bool) -> None:
+    """Leave no data in staging, and the image ready for another try.
+
+    Glance's API has no request that takes staged data back; this is what
+    Glance itself does when staging fails half-way.
+
+    :param image: its record before the upload
+    :param staged: whether the data got into staging, and its import was
+                   refused
+    """
+    try:
+        path = os.path.join(housekeeping.staging_store_path(), image['id'])
+        if staged or os.path.exists(path):
+            _take_back(context, image, path, staged)
+    except Exception:
+        LOG.exception('Data of image %s may be left in staging', image['id'])
+
+
+def _take_back(context: Any, before: dict[str, Any], path: str, staged: bool,
+               ) -> None:
+    """Remove a file from staging unless it belongs to another request."""
+    repo = gateway.Gateway().get_repo(context)
+    image = repo.get(before['id'])
+    task = image.extra_properties.get(_IMPORT_TASK)
+    if image.status == 'queued':
+        _remove(path)
+    elif (staged and image.status == 'uploading'
+          and task == before.get(_IMPORT_TASK)):
+        _remove(path)
+        image.status = 'queued'
+        image.extra_properties.pop(_STAGE_HOST, None)
+        repo.save(image, from_state='uploading')
+
+
+def _remove(path: str) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)
+
+
+def _lacking() -> str | None:
+    """What Glance would need for imports of uploads, or None."""
+    if _METHOD not in CONF.enabled_import_methods:
+        return f'{_METHOD} is not among the enabled_import_methods'
+    if _PLUGIN not in CONF.image_import_opts.image_import_plugins:
+        return f'{_PLUGIN} is not among the image_import_plugins'
+    return None
+
+
+def filter_factory(global_conf: dict[str, str], **local_conf: str,
+                   ) -> Callable[[Application], Application]:
+    """The entry point in ``paste.filter_factory``.
+
+    :returns: what puts the filter before an application, or, where the filter
+              has nothing to do, gives the application back
+    """
+    action = CONF[opts.GROUP].on_plain_upload
+    lacking = _lacking() if action == 'convert' else None
+    if lacking:
+        LOG.error('Uploads of XenServer images are not converted but stored '
+                  'as they come, because %s', lacking)
+        action = 'pass'
+
+    def make(application: Application) -> Application:
+        if action == 'pass':
+            return application
+        return UploadFilter(application, refuses=action == 'refuse')
+
+    return make

@@ -1,0 +1,399 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+
+"""A cloud for tests: a real Glance, with a Keystone that clouds share.
+
+Everything a service reads and writes (configuration, database, keys, logs,
+staging area, stores) lies below a temporary directory.
+"""
+
+import atexit
+from collections import abc
+import importlib.metadata
+import os
+import pathlib
+import shlex
+import shutil
+import signal
+import sys
+import tempfile
+import time
+import typing
+
+import glanceclient
+import openstack
+
+from testbed.clouds import keystone
+from testbed.clouds import services
+
+IMPORT_METHODS = ('glance-direct', 'web-download', 'glance-download',
+                  'copy-image')
+IMPORT_SECONDS = 180
+CONVERTER = 'glance_xs_convert.worker.child'
+#: The first number of Glance's version.
+RELEASE = int(importlib.metadata.version('glance').partition('.')[0])
+
+_ROOT = pathlib.Path(__file__).parents[2]
+_UPLOAD_FILTER = '''
+[filter:xs_convert_upload]
+use = egg:glance-xs-convert#xs_convert_upload
+'''
+
+
+class Foundation:
+    """What clouds build upon: a Keystone and an empty Glance database.
+
+    :param directory: holds everything the foundation reads and writes
+    :param detach: let Keystone outlive this process
+    """
+
+    _shared: typing.ClassVar['Foundation | None'] = None
+
+    def __init__(self, directory: pathlib.Path, detach: bool = False) -> None:
+        self.directory = directory
+        self.keystone = keystone.Keystone(directory, detach)
+        self.database = directory / 'empty-glance.db'
+        self._ready = False
+        try:
+            self._start()
+        except BaseException:
+            self.keystone.service.close()
+            raise
+
+    @classmethod
+    def shared(cls) -> 'Foundation':
+        """The foundation that goes when this process ends."""
+        if cls._shared is None:
+            cls._shared = cls(_temporary_directory())
+            atexit.register(cls._shared.close)
+        return cls._shared
+
+    def _start(self) -> None:
+        config = self.directory / 'etc' / 'glance-manage.conf'
+        services.write_config(
+            config, {'database': _database(self.database)})
+        db_sync = services.Command(
+            [services.script('glance-manage'), '--config-file', str(config),
+             'db_sync'], self.directory / 'log' / 'glance-manage.log',
+            services.environment(self.directory))
+        self.keystone.start()
+        db_sync.wait()
+
+    def wait(self) -> None:
+        """Wait until Keystone is up."""
+        if not self._ready:
+            self.keystone.wait()
+            self._ready = True
+
+    def close(self) -> None:
+        """Stop Keystone and remove the directory."""
+        self.keystone.service.close()
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+
+def with_upload_filter(paste: str) -> str:
+    """Put the upload filter before the API in every pipeline.
+
+    :param paste: the text of glance-api-paste.ini
+    """
+    return paste.replace(
+        ' rootapp\n', ' xs_convert_upload rootapp\n') + _UPLOAD_FILTER
+
+
+class Cloud:
+    """A Glance with a Keystone, as a context manager.
+
+    :param stores: names of filesystem stores; the first is the default one
+    :param single_store: the old set-up without store names, where
+        ``node_staging_uri`` is the staging area
+    :param image_import_plugins: names of plugins, in their order
+    :param xs_convert: options of the group ``[xs_convert]``
+    :param options: further groups and options of Glance
+    :param import_methods: the methods users can choose from
+    :param server: ``gunicorn`` or ``uwsgi``
+    :param staging: an existing directory to use as the staging area
+    :param edit_paste: gets and returns the text of glance-api-paste.ini
+    :param detach: let the services outlive this process
+    """
+
+    def __init__(
+        self, *,
+        stores: abc.Sequence[str] = ('fast',),
+        single_store: bool = False,
+        image_import_plugins: abc.Sequence[str] = ('xs_convert',),
+        xs_convert: abc.Mapping[str, typing.Any] | None = None,
+        options: services.Options | None = None,
+        import_methods: abc.Sequence[str] = IMPORT_METHODS,
+        server: str = 'gunicorn',
+        staging: str | os.PathLike[str] | None = None,
+        edit_paste: abc.Callable[[str], str] = str,
+        detach: bool = False,
+    ) -> None:
+        self.directory = _temporary_directory()
+        self.stores = ('images',) if single_store else tuple(stores)
+        self.staging = pathlib.Path(staging or self.directory / 'staging')
+        self.region = ''
+        self.names_stores = not single_store
+        self._detach = detach
+        self._etc = self.directory / 'etc' / 'glance'
+        self._foundation: Foundation | None = None
+        self._service = services.Service(
+            'glance-api', 'testbed.clouds.glance_wsgi:application',
+            self.directory, services.environment(
+                self.directory, OS_GLANCE_CONFIG_DIR=str(self._etc),
+                PYTHONPATH=str(_ROOT)),
+            '/healthcheck', server, detach)
+        self._import_config = {
+            'image_import_opts': {
+                'image_import_plugins': services.bounded(
+                    image_import_plugins)},
+            'import_filtering_opts': {
+                'allowed_hosts': services.bounded([services.LOOPBACK]),
+                'allowed_ports': services.bounded([])},
+        }
+        if xs_convert:
+            self._import_config['xs_convert'] = dict(xs_convert)
+        self._import_methods = import_methods
+        self._options = options or {}
+        self._edit_paste = edit_paste
+
+    @property
+    def keystone(self) -> keystone.Keystone:
+        """The Keystone this Glance belongs to."""
+        assert self._foundation is not None
+        return self._foundation.keystone
+
+    @property
+    def log(self) -> pathlib.Path:
+        """Glance's log."""
+        return self._service.log
+
+    @property
+    def import_config(self) -> pathlib.Path:
+        """Glance's file with the options of imports."""
+        return self._etc / 'glance-image-import.conf'
+
+    @property
+    def url(self) -> str:
+        """Glance's endpoint."""
+        return self._service.url
+
+    def start(self) -> None:
+        """Bring the cloud up.
+
+        :raises ServiceError: if a service does not come up
+        """
+        if self._detach:
+            self._foundation = Foundation(self.directory, detach=True)
+        else:
+            self._foundation = Foundation.shared()
+            atexit.register(self.close)
+        self._make_directories()
+        self._write_configuration()
+        shutil.copy(self._foundation.database, self._database)
+        self._service.start()
+        self._foundation.wait()
+        self.region = self.keystone.add_region(self.url)
+        self._service.wait()
+
+    def _make_directories(self) -> None:
+        for store in self.stores:
+            self.store_path(store).mkdir(parents=True)
+        for path in (self.staging, self.directory / 'tasks'):
+            path.mkdir(exist_ok=True)
+
+    @property
+    def _database(self) -> pathlib.Path:
+        return self.directory / 'glance.db'
+
+    def _write_configuration(self) -> None:
+        self._etc.mkdir(parents=True)
+        paste = self._etc / 'glance-api-paste.ini'
+        paste.write_text(self._edit_paste(_packaged_paste()))
+        services.write_config(self.import_config, self._import_config)
+        config = {
+            'DEFAULT': {
+                'debug': True,
+                'enabled_import_methods': services.bounded(
+                    self._import_methods),
+                'worker_self_reference_url': self.url,
+            },
+            'database': _database(self._database),
+            'keystone_authtoken': {
+                'auth_type': 'password',
+                'auth_url': self.keystone.auth_url,
+                'www_authenticate_uri': self.keystone.auth_url,
+                'username': 'glance',
+                'password': keystone.PASSWORD,
+                'project_name': 'service',
+                'user_domain_id': 'default',
+                'project_domain_id': 'default',
+            },
+            'oslo_concurrency': {'lock_path': self.directory / 'lock'},
+            'paste_deploy': {'flavor': 'keystone', 'config_file': paste},
+            'wsgi': {'python_interpreter': sys.executable},
+        }
+        for part in (self._store_options(), self._options):
+            for group, values in part.items():
+                config[group] = config.get(group, {}) | dict(values)
+        services.write_config(self._etc / 'glance-api.conf', config)
+
+    def _store_options(self) -> dict[str, dict[str, typing.Any]]:
+        datadir = 'filesystem_store_datadir'
+        if not self.names_stores:
+            return {
+                'DEFAULT': {
+                    'node_staging_uri': 'file://%s' % self.staging},
+                'glance_store': {
+                    'stores': 'file',
+                    'default_store': 'file',
+                    datadir: self.store_path(self.stores[0])},
+            }
+        options: dict[str, dict[str, typing.Any]] = {
+            'DEFAULT': {'enabled_backends': ','.join(
+                '%s:file' % store for store in self.stores)},
+            'glance_store': {'default_backend': self.stores[0]},
+            'os_glance_staging_store': {datadir: self.staging},
+            'os_glance_tasks_store': {datadir: self.directory / 'tasks'},
+        }
+        for store in self.stores:
+            options[store] = {datadir: self.store_path(store)}
+        return options
+
+    def store_path(self, store: str | None = None) -> pathlib.Path:
+        """The directory of a store, by default of the default store."""
+        return self.directory / 'stores' / (store or self.stores[0])
+
+    def stored(self, store: str | None = None) -> list[str]:
+        """The names of the files in a store."""
+        return sorted(os.listdir(self.store_path(store)))
+
+    def staged(self) -> list[str]:
+        """The names of the files in the staging area."""
+        return sorted(os.listdir(self.staging))
+
+    def env(self, user: str = 'demo') -> dict[str, str]:
+        """The OS_ variables with which clients find the cloud."""
+        return {
+            'OS_AUTH_URL': self.keystone.auth_url,
+            'OS_IDENTITY_API_VERSION': '3',
+            'OS_REGION_NAME': self.region,
+            'OS_USERNAME': user,
+            'OS_PASSWORD': keystone.PASSWORD,
+            'OS_PROJECT_NAME': user,
+            'OS_USER_DOMAIN_ID': 'default',
+            'OS_PROJECT_DOMAIN_ID': 'default',
+        }
+
+    def client(self, user: str = 'demo') -> typing.Any:
+        """A python-glanceclient of a user."""
+        return glanceclient.Client('2', session=self.keystone.session(user),
+                                   region_name=self.region)
+
+    def connection(self, user: str = 'demo') -> typing.Any:
+        """An openstacksdk connection of a user."""
+        return openstack.connection.Connection(
+            session=self.keystone.session(user), region_name=self.region)
+
+    def glance_pids(self) -> list[int]:
+        """Glance's processes: the server's master, then its workers."""
+        return self._service.pids()
+
+    def converters(self) -> list[int]:
+        """The process ids of the conversions that Glance runs now."""
+        return [pid for pid in services.children(*self.glance_pids())
+                if CONVERTER in services.command_line(pid)]
+
+    def kill_glance(self, signal_number: int = signal.SIGKILL) -> None:
+        """Signal Glance's processes, not those its workers started."""
+        self._service.kill(signal_number)
+
+    def restart_glance(self) -> None:
+        """Stop Glance, in whatever state it is, and start it again."""
+        self._service.stop()
+        self._service.start()
+        self._service.wait()
+
+    def stop_command(self) -> str:
+        """A shell command that ends a detached cloud and removes it."""
+        groups = (self._service.group, self.keystone.service.group)
+        return 'kill -KILL -- %s; rm -r %s' % (
+            ' '.join('-%d' % group for group in groups),
+            shlex.quote(str(self.directory)))
+
+    def close(self) -> None:
+        """Stop Glance and remove its directory."""
+        atexit.unregister(self.close)
+        self._service.close()
+        if self._detach and self._foundation is not None:
+            self._foundation.close()
+        elif self.region:
+            self.keystone.remove_region(self.region)
+            self.region = ''
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+    def __enter__(self) -> 'Cloud':
+        try:
+            self.start()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+
+def wait_for_import(client: typing.Any, image_id: str,
+                    seconds: float = IMPORT_SECONDS) -> typing.Any:
+    """Wait until the image's newest task is over.
+
+    :param client: a python-glanceclient
+    :returns: the task, as ``GET /v2/images/{image_id}/tasks`` gives it
+    """
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        task = newest_task(client, image_id)
+        if task['status'] in ('success', 'failure'):
+            return task
+        time.sleep(0.2)
+    raise TimeoutError('import of %s is still %s' % (
+        image_id, task['status']))
+
+
+def newest_task(client: typing.Any, image_id: str) -> typing.Any:
+    """The task of the image that was created last.
+
+    Not by the client's own method: that believes that a Glance without
+    ``enabled_backends`` cannot tell.
+    """
+    tasks = client.http_client.get(
+        '/v2/images/%s/tasks' % image_id)[1]['tasks']
+    return max(tasks, key=lambda task: task['created_at'])
+
+
+def _temporary_directory() -> pathlib.Path:
+    return pathlib.Path(tempfile.mkdtemp(prefix='glance-xs-convert-'))
+
+
+def _database(path: pathlib.Path) -> dict[str, typing.Any]:
+    return {'connection': 'sqlite:///%s?timeout=60' % path,
+            'sqlite_synchronous': False}
+
+
+def _packaged_paste() -> str:
+    name = 'glance-api-paste.ini'
+    for file in importlib.metadata.files('glance') or ():
+        if file.name == name:
+            return pathlib.Path(str(file.locate())).read_text()
+    raise services.ServiceError('the package glance has no %s' % name)

@@ -1,0 +1,121 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+
+"""An HTTP server on the loopback interface, well-behaved or not."""
+
+import dataclasses
+import http.server
+import io
+import os
+import pathlib
+import socket
+import struct
+import threading
+import time
+import typing
+
+from testbed.clouds import services
+
+CHUNK = 64 * 1024
+
+
+@dataclasses.dataclass(frozen=True)
+class _Page:
+    content: bytes | pathlib.Path
+    drop_after: int | None
+    bytes_per_second: int | None
+
+    def open(self) -> tuple[typing.BinaryIO, int]:
+        """:returns: the content as a file, and its size in bytes"""
+        if isinstance(self.content, bytes):
+            return io.BytesIO(self.content), len(self.content)
+        return self.content.open('rb'), self.content.stat().st_size
+
+
+class _Handler(http.server.BaseHTTPRequestHandler):
+    pages: dict[str, _Page]
+
+    def do_GET(self) -> None:
+        page = self.pages.get(self.path)
+        if page is None:
+            self.send_error(404)
+            return
+        source, size = page.open()
+        self.send_response(200)
+        self.send_header('Content-Type', 'application/octet-stream')
+        self.send_header('Content-Length', str(size))
+        self.end_headers()
+        with source:
+            self._send(source, page)
+
+    def _send(self, source: typing.BinaryIO, page: _Page) -> None:
+        left = page.drop_after
+        while chunk := source.read(CHUNK if left is None
+                                   else min(CHUNK, left)):
+            self.wfile.write(chunk)
+            if page.bytes_per_second:
+                time.sleep(len(chunk) / page.bytes_per_second)
+            if left is not None:
+                left -= len(chunk)
+        if left == 0:
+            self._reset()
+
+    def _reset(self) -> None:
+        self.wfile.flush()
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER,
+                                   struct.pack('ii', 1, 0))
+        self.connection.close()
+
+    def log_message(self, *args: object) -> None:
+        """Keep quiet."""
+
+
+class FileServer:
+    """Serves files by HTTP until it is closed; a context manager."""
+
+    def __init__(self) -> None:
+        self._pages: dict[str, _Page] = {}
+        handler = type('Handler', (_Handler,), {'pages': self._pages})
+        self._server = http.server.ThreadingHTTPServer(
+            (services.LOOPBACK, 0), handler)
+        self._server.daemon_threads = True
+        threading.Thread(target=self._server.serve_forever,
+                         daemon=True).start()
+
+    def add(self, name: str, content: bytes | str | os.PathLike[str],
+            drop_after: int | None = None,
+            bytes_per_second: int | None = None) -> str:
+        """Offer a file.
+
+        :param name: last part of the file's URL
+        :param content: the bytes, or the path of a file
+        :param drop_after: reset the connection after so many bytes
+        :param bytes_per_second: send no faster than this
+        :returns: the file's URL
+        """
+        if not isinstance(content, bytes):
+            content = pathlib.Path(content)
+        self._pages['/' + name] = _Page(content, drop_after, bytes_per_second)
+        return 'http://%s:%d/%s' % (
+            services.LOOPBACK, self._server.server_port, name)
+
+    def close(self) -> None:
+        """Stop serving."""
+        self._server.shutdown()
+        self._server.server_close()
+
+    def __enter__(self) -> 'FileServer':
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()

@@ -1,0 +1,155 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""A Keystone on SQLite."""
+
+import contextlib
+import functools
+import getpass
+import grp
+import itertools
+import os
+import pathlib
+import sqlite3
+import typing
+
+from keystoneauth1 import adapter
+from keystoneauth1.identity import v3
+from keystoneauth1 import session
+
+from testbed.clouds import services
+
+PASSWORD = 'secret'
+USERS = {
+    'demo': ('demo', ('member',)),
+    'other': ('other', ('member',)),
+    'glance': ('service', ('admin', 'service')),
+}
+
+Record = dict[str, typing.Any]
+
+
+class Keystone:
+    """A Keystone with the users ``admin``, ``demo``, ``other`` and ``glance``.
+
+    ``admin``, ``demo`` and ``other`` have a project of their own name, the
+    service user ``glance`` has the project ``service``.
+
+    :param directory: holds everything Keystone reads and writes
+    :param detach: let the service outlive this process
+    """
+
+    def __init__(self, directory: pathlib.Path, detach: bool = False) -> None:
+        etc = directory / 'etc' / 'keystone'
+        self._config = etc / 'keystone.conf'
+        self._database = directory / 'keystone.db'
+        services.write_config(self._config, {
+            'database': {
+                'connection': 'sqlite:///%s' % self._database,
+                'sqlite_synchronous': False,
+            },
+            'fernet_tokens': {'key_repository': directory / 'fernet'},
+            'identity': {'password_hash_rounds': 4},
+        })
+        directory.joinpath('fernet').mkdir(mode=0o700)
+        env = services.environment(directory, OS_KEYSTONE_CONFIG_DIR=str(etc))
+        self.service = services.Service(
+            'keystone', 'keystone.wsgi.api:application', directory, env,
+            '/v3', detach=detach)
+        self.auth_url = self.service.url + '/v3'
+        self._regions = itertools.count(1)
+
+    def start(self) -> None:
+        """Make database and keys and start the service."""
+        setup = [
+            self._manage('db_sync'),
+            self._manage('fernet_setup',
+                         '--keystone-user', getpass.getuser(),
+                         '--keystone-group',
+                         grp.getgrgid(os.getgid()).gr_name)]
+        for command in setup:
+            command.wait()
+        self._write_ahead()
+        self.service.start()
+        self._manage('bootstrap', '--bootstrap-password', PASSWORD).wait()
+
+    def _write_ahead(self) -> None:
+        # Keystone before 30 leaves reading transactions open, which would
+        # keep others from committing what they write.
+        with contextlib.closing(sqlite3.connect(self._database)) as database:
+            database.execute('PRAGMA journal_mode = WAL')
+
+    def _manage(self, *argv: str) -> services.Command:
+        return services.Command(
+            [services.script('keystone-manage'),
+             '--config-file', str(self._config), *argv],
+            self.service.log.with_name('keystone-%s.log' % argv[0]),
+            self.service.env)
+
+    def wait(self) -> None:
+        """Wait until the service is up and add the users."""
+        self.service.wait()
+        self._create('service', type='identity', name='keystone')
+        self._create('service', type='image', name='glance')
+        roles = {role['name']: role['id'] for role in self._list('roles')}
+        for user, (project, granted) in USERS.items():
+            project_id = self._create(
+                'project', name=project, domain_id='default')['id']
+            user_id = self._create(
+                'user', name=user, password=PASSWORD,
+                domain_id='default')['id']
+            for role in granted:
+                self._identity.put('/projects/%s/users/%s/roles/%s' % (
+                    project_id, user_id, roles[role]))
+
+    def add_region(self, image_url: str) -> str:
+        """Make a region with this Keystone and a Glance.
+
+        :returns: the region's name
+        """
+        region = 'Region%d' % next(self._regions)
+        self._create('region', id=region)
+        urls = {'identity': self.auth_url, 'image': image_url}
+        for service in self._list('services'):
+            for interface in ('public', 'internal'):
+                self._create('endpoint', service_id=service['id'],
+                             url=urls[service['type']], region_id=region,
+                             interface=interface)
+        return region
+
+    def remove_region(self, region: str) -> None:
+        """Take a region out of the catalog."""
+        for endpoint in self._list('endpoints'):
+            if endpoint['region_id'] == region:
+                self._identity.delete('/endpoints/%s' % endpoint['id'])
+        self._identity.delete('/regions/%s' % region)
+
+    def session(self, user: str) -> session.Session:
+        """A session of a user in the project that has the user's name."""
+        return session.Session(auth=v3.Password(
+            auth_url=self.auth_url, username=user, password=PASSWORD,
+            project_name=user, user_domain_id='default',
+            project_domain_id='default'))
+
+    @functools.cached_property
+    def _identity(self) -> adapter.Adapter:
+        return adapter.Adapter(self.session('admin'),
+                               endpoint_override=self.auth_url)
+
+    def _list(self, kind: str) -> list[Record]:
+        records: list[Record] = self._identity.get('/' + kind).json()[kind]
+        return records
+
+    def _create(self, kind: str, **attributes: str) -> Record:
+        record: Record = self._identity.post(
+            '/%ss' % kind, json={kind: attributes}).json()[kind]
+        return record

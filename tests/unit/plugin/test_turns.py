@@ -1,0 +1,318 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Taking turns: who is next, and what becomes of those who are gone."""
+
+from concurrent import futures
+import contextlib
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import unittest
+from unittest import mock
+
+from glance_xs_convert import exceptions
+from glance_xs_convert.plugin import turns
+
+#: So long may it take until something has come about, in seconds.
+SOON = 20
+
+#: Has its turn until it is killed; its argument is the directory.
+HOLDER = '''
+import sys
+import time
+
+from glance_xs_convert.plugin import turns
+
+with turns.turn(1, 'The work of another process', print, sys.argv[1]):
+    print('begun', flush=True)
+    time.sleep(600)
+'''
+
+
+class Stop(Exception):
+    """Somebody who waits has had enough."""
+
+
+def stop(ahead):
+    """Do not wait."""
+    raise Stop(ahead)
+
+
+class TurnsCase(unittest.TestCase):
+    """Takes turns in a directory of its own."""
+
+    def setUp(self):
+        super().setUp()
+        scratch = tempfile.TemporaryDirectory()
+        self.addCleanup(scratch.cleanup)
+        self.directory = pathlib.Path(scratch.name)
+
+    def turn(self, most, label='A test', waiting=stop):
+        return turns.turn(most, label, waiting, str(self.directory))
+
+    def holder(self):
+        """Another process that has its turn."""
+        process = subprocess.Popen(
+            [sys.executable, '-c', HOLDER, self.directory],
+            stdout=subprocess.PIPE, env={'PYTHONPATH': ':'.join(sys.path)})
+        self.addCleanup(process.communicate)
+        self.addCleanup(process.kill)
+        process.stdout.readline()
+        return process
+
+    def tickets(self):
+        return os.listdir(self.directory)
+
+
+class Order(TurnsCase):
+    """First come, first served."""
+
+    def test_any_number(self):
+        with contextlib.ExitStack() as stack:
+            for _ in range(20):
+                stack.enter_context(self.turn(0))
+            self.assertEqual(20, len(self.tickets()))
+        self.assertEqual([], self.tickets())
+
+    def test_no_more_than_that(self):
+        with self.turn(2), self.turn(2):
+            with self.assertRaises(Stop) as caught, self.turn(2):
+                self.fail('three have their turn')
+            self.assertEqual((2,), caught.exception.args)
+            self.assertEqual(2, len(self.tickets()))
+        with self.turn(2):
+            pass
+        self.assertEqual([], self.tickets())
+
+    def test_nobody_else_can_read_the_tickets(self):
+        with self.turn(1):
+            ticket = self.directory / self.tickets()[0]
+            self.assertEqual(0o600, ticket.stat().st_mode & 0o777)
+
+    def test_turn_that_fails(self):
+        for error in (ValueError, KeyboardInterrupt):
+            with self.assertRaises(error), self.turn(1):
+                raise error
+        self.assertEqual([], self.tickets())
+
+    def test_in_the_order_in_which_they_came(self):
+        """Each waits for all who came before, and is told how many."""
+        count = 6
+        order, told = [], {number: [] for number in range(count)}
+        arrived = [threading.Event() for _ in range(count)]
+
+        def take(number):
+            def wait(ahead):
+                told[number].append(ahead)
+                arrived[number].set()
+            with self.turn(1, waiting=wait):
+                order.append(number)
+
+        with futures.ThreadPoolExecutor(count) as pool:
+            with self.turn(1):
+                taken = []
+                for number in range(count):
+                    taken.append(pool.submit(take, number))
+                    self.assertTrue(arrived[number].wait(SOON))
+            for future in taken:
+                future.result(SOON)
+        self.assertEqual(list(range(count)), order)
+        for number, counts in told.items():
+            self.assertEqual(number + 1, counts[0])
+            self.assertEqual(sorted(counts, reverse=True), counts)
+        self.assertEqual([], self.tickets())
+
+    def test_many_at_once(self):
+        """However they race, no more than two have their turn."""
+        lock = threading.Lock()
+        inside, most = 0, 0
+
+        def take(_):
+            nonlocal inside, most
+            with self.turn(2, waiting=lambda ahead: None):
+                with lock:
+                    inside += 1
+                    most = max(most, inside)
+                time.sleep(0.002)
+                with lock:
+                    inside -= 1
+
+        interval = sys.getswitchinterval()
+        self.addCleanup(sys.setswitchinterval, interval)
+        sys.setswitchinterval(1e-6)
+        self.addCleanup(setattr, turns, '_INTERVAL', turns._INTERVAL)
+        turns._INTERVAL = 0.001
+        with futures.ThreadPoolExecutor(12) as pool:
+            list(pool.map(take, range(600)))
+        self.assertEqual(2, most)
+        self.assertEqual([], self.tickets())
+
+    def test_ticket_that_is_late(self):
+        """Somebody else comes while a ticket is about to be seen."""
+        drawing, second = threading.Event(), threading.Event()
+        rename = os.rename
+
+        def late(source, target):
+            if not drawing.is_set():
+                drawing.set()
+                second.wait(1)
+            rename(source, target)
+
+        def take():
+            with self.turn(1):
+                second.set()
+                time.sleep(2)
+
+        with (mock.patch.object(turns.os, 'rename', late),
+              futures.ThreadPoolExecutor(2) as pool):
+            taken = [pool.submit(take)]
+            self.assertTrue(drawing.wait(SOON))
+            taken.append(pool.submit(take))
+            errors = [type(future.exception(SOON)) for future in taken]
+        self.assertCountEqual([Stop, type(None)], errors)
+
+
+class Dead(TurnsCase):
+    """Those whose process has ended do not count."""
+
+    def test_process_that_lives(self):
+        self.holder()
+        with self.assertRaises(Stop), self.turn(1):
+            self.fail('two have their turn')
+
+    def kill(self, process):
+        process.kill()
+        process.wait()
+
+    def cut_off(self, is_dealt_with=True):
+        """The labels of turns that were cut off."""
+        labels = []
+
+        def take(label):
+            labels.append(label)
+            return is_dealt_with
+        turns.collect(take, str(self.directory))
+        return labels
+
+    def test_process_that_was_killed(self):
+        self.kill(self.holder())
+        with self.turn(1):
+            self.assertEqual(2, len(self.tickets()))
+            self.assertEqual(['The work of another process'], self.cut_off())
+            self.assertEqual(1, len(self.tickets()))
+        self.assertEqual([], self.cut_off())
+        self.assertEqual([], self.tickets())
+
+    def test_process_that_is_killed_while_somebody_waits(self):
+        process = self.holder()
+        with self.turn(1, 'x', lambda ahead: self.kill(process)):
+            pass
+        self.assertEqual(['The work of another process'], self.cut_off())
+
+    def test_ticket_stays_until_its_label_is_dealt_with(self):
+        for _ in range(2):
+            self.kill(self.holder())
+        self.assertEqual(2, len(self.cut_off(is_dealt_with=False)))
+        self.assertEqual(2, len(self.cut_off()))
+        self.assertEqual([], self.tickets())
+
+    def test_turn_that_is_abandoned(self):
+        with self.assertRaises(turns.Abandoned), self.turn(1, 'a label'):
+            raise turns.Abandoned
+        with self.turn(1):
+            self.assertEqual(['a label'], self.cut_off())
+
+    def test_one_at_a_time_deals_with_a_ticket(self):
+        self.kill(self.holder())
+        turns.collect(lambda label: self.assertEqual([], self.cut_off()),
+                      str(self.directory))
+
+    def test_those_who_are_through_were_not_cut_off(self):
+        """However they race, nobody is said to have been cut off."""
+        self.addCleanup(setattr, turns, '_INTERVAL', turns._INTERVAL)
+        turns._INTERVAL = 0
+
+        def take(_):
+            with self.turn(1, waiting=lambda ahead: None):
+                return self.cut_off()
+        with futures.ThreadPoolExecutor(6) as pool:
+            self.assertEqual([[]] * 300, list(pool.map(take, range(300))))
+
+    def test_other_files_are_left_alone(self):
+        self.directory.joinpath('README').touch()
+        self.directory.joinpath('.0-hidden.ticket').touch()
+        with self.turn(1):
+            pass
+        self.assertEqual({'README', '.0-hidden.ticket'}, set(self.tickets()))
+
+
+class Directory(TurnsCase):
+    """Where the tickets are, if nothing else is said."""
+
+    def setUp(self):
+        super().setUp()
+        before = tempfile.tempdir
+        self.addCleanup(setattr, tempfile, 'tempdir', before)
+        tempfile.tempdir = str(self.directory)
+        self.default = self.directory / (
+            'glance-xs-convert-%d' % os.getuid())
+
+    def take(self):
+        with turns.turn(1, 'A test', stop):
+            pass
+
+    def assert_not_used(self):
+        with self.assertRaisesRegex(exceptions.ConverterStopped,
+                                    str(self.default)):
+            self.take()
+        with self.assertRaisesRegex(PermissionError, 'somebody else'):
+            turns.collect(self.fail)
+
+    def test_made_when_needed(self):
+        turns.collect(self.fail)
+        for _ in range(2):
+            self.take()
+            self.assertEqual(0o700, self.default.stat().st_mode & 0o777)
+
+    def test_of_somebody_else(self):
+        self.default.mkdir()
+        if os.getuid():
+            self.skipTest('only root can give a directory away')
+        os.chown(self.default, 12345, 12345)
+        self.assert_not_used()
+
+    def test_others_may_write(self):
+        for mode in (0o770, 0o707):
+            self.default.mkdir()
+            self.default.chmod(mode)
+            with self.assertRaisesRegex(exceptions.ConverterStopped,
+                                        'others can write'):
+                self.take()
+            with self.assertRaisesRegex(PermissionError, 'others can write'):
+                turns.collect(self.fail)
+            self.default.rmdir()
+
+    def test_no_directory(self):
+        target = self.directory / 'target'
+        target.mkdir()
+        for make in (self.default.touch,
+                     lambda: self.default.symlink_to(target),
+                     lambda: self.default.symlink_to('nowhere')):
+            make()
+            self.assert_not_used()
+            self.default.unlink()
+        self.assertEqual([], os.listdir(target))
