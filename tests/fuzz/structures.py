@@ -20,11 +20,12 @@ import zlib
 import atheris
 
 with atheris.instrument_imports(include=['glance_xs_convert']):
-    from glance_xs_convert.converter import convert  # noqa: F401 (to be instrumented)
-    from glance_xs_convert import exceptions
+    # Imported to be instrumented.
+    from glance_xs_convert.converter import convert  # noqa: F401
     from glance_xs_convert.converter.streams import forward
     from glance_xs_convert.converter.vhd import layout
     from glance_xs_convert.converter.vhd import reader
+    from glance_xs_convert import exceptions
 
 from tests.fuzz import mutation
 from tests.fuzz import rules
