@@ -14,7 +14,10 @@
 
 import dataclasses
 
-from glance_xs_convert.converter.vhd import layout
+#: The largest disk that a VHD can hold, in bytes.
+MAX_VIRTUAL_SIZE = 2040 * 1024 ** 3
+#: XenServer makes no longer chains.
+MAX_CHAIN_LENGTH = 30
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,7 +32,7 @@ class Limits:
                             to no block; and of one member's holes
     """
 
-    max_virtual_size: int = layout.MAX_DISK_SIZE
-    max_chain_length: int = 30
+    max_virtual_size: int = MAX_VIRTUAL_SIZE
+    max_chain_length: int = MAX_CHAIN_LENGTH
     max_members: int = 1000
     max_ignored_size: int = 4 * 1024 ** 3

@@ -16,12 +16,12 @@ from collections.abc import Iterator
 import dataclasses
 
 from glance_xs_convert.converter.disk import raw_disk
+from glance_xs_convert.converter.disk import sectors
 from glance_xs_convert.converter.streams import forward
-from glance_xs_convert.converter.vhd import layout
 
-_SECTOR = layout.SECTOR_SIZE
-_PAGE = raw_disk.PAGE_SIZE
-_REGION = raw_disk.REGION_SIZE
+_SECTOR = sectors.SECTOR_SIZE
+_PAGE = sectors.PAGE_SIZE
+_REGION = sectors.REGION_SIZE
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,7 +35,7 @@ class DiskMap:
     """
 
     size: int
-    layers: list[raw_disk.SectorMap]
+    layers: list[sectors.SectorMap]
 
     def cells(self, cell_size: int) -> list[list[int]]:
         """The disk cut into cells: how much of each comes from each layer.
@@ -45,8 +45,8 @@ class DiskMap:
         """
         cells = [[0] * len(self.layers)
                  for _ in range(-(-self.size // cell_size))]
-        for rank, sectors in enumerate(self.layers):
-            for region, mask in sectors.regions():
+        for rank, owned in enumerate(self.layers):
+            for region, mask in owned.regions():
                 for offset, size in _amounts(region, mask, cell_size):
                     cells[offset // cell_size][rank] += size
         self._cut_last_sector(cells)
@@ -62,8 +62,8 @@ class DiskMap:
         excess = -self.size % _SECTOR
         region, inside = divmod(self.size - 1, _REGION)
         last = 1 << ((_REGION - 1 - inside) // _SECTOR)
-        for rank, sectors in enumerate(self.layers):
-            if excess and sectors[region] & last:
+        for rank, owned in enumerate(self.layers):
+            if excess and owned[region] & last:
                 cells[-1][rank] -= excess
 
 
@@ -74,12 +74,12 @@ def _amounts(region: int, mask: int, cell_size: int,
     if cell_size >= _REGION:
         yield start, mask.bit_count() * _SECTOR
         return
-    sectors = cell_size // _SECTOR
+    count = cell_size // _SECTOR
     for offset in range(_REGION - cell_size, -1, -cell_size):
-        amount = mask & ((1 << sectors) - 1)
+        amount = mask & ((1 << count) - 1)
         if amount:
             yield start + offset, amount.bit_count() * _SECTOR
-        mask >>= sectors
+        mask >>= count
 
 
 class Footprint:
@@ -102,8 +102,8 @@ class Footprint:
         self.room = 0
         self._overwrites = False
         self._rank = 0
-        self._pages = raw_disk.SectorMap()
-        self._layers: dict[int, raw_disk.SectorMap] = {}
+        self._pages = sectors.SectorMap()
+        self._layers: dict[int, sectors.SectorMap] = {}
 
     def disk_map(self, size: int) -> DiskMap:
         """Which layer has written what.
@@ -116,7 +116,7 @@ class Footprint:
     def begin_layer(self, rank: int, overwrites: bool) -> None:
         self._rank = rank
         self._overwrites = overwrites
-        self._layers[rank] = raw_disk.SectorMap()
+        self._layers[rank] = sectors.SectorMap()
 
     def write(self, offset: int, size: int, data: forward.Reader) -> None:
         if self._overwrites:
@@ -150,20 +150,20 @@ class Footprint:
     def _own(self, start: int, end: int) -> None:
         self.end = max(self.end, end)
         layer = self._layers[self._rank]
-        for region, sectors in _masks(start, end):
-            layer.add(region, sectors)
+        for region, touched in _masks(start, end):
+            layer.add(region, touched)
 
     def _disown(self, start: int, end: int) -> None:
-        for region, sectors in _masks(start, end):
+        for region, touched in _masks(start, end):
             for layer in self._layers.values():
-                if layer[region] & sectors:
-                    layer.remove(region, sectors)
+                if layer[region] & touched:
+                    layer.remove(region, touched)
 
     def _allocate(self, start: int, end: int) -> None:
         """Occupy all pages that the stretch touches."""
-        for region, sectors in _masks(start - start % _PAGE,
+        for region, touched in _masks(start - start % _PAGE,
                                       end + -end % _PAGE):
-            new = sectors & ~self._pages[region]
+            new = touched & ~self._pages[region]
             if new:
                 self._pages.add(region, new)
                 self.allocated += new.bit_count() * _SECTOR
@@ -171,9 +171,9 @@ class Footprint:
 
     def _free(self, start: int, end: int) -> None:
         """Give up the pages that lie wholly in the stretch."""
-        for region, sectors in _masks(start + -start % _PAGE,
+        for region, touched in _masks(start + -start % _PAGE,
                                       end - end % _PAGE):
-            old = sectors & self._pages[region]
+            old = touched & self._pages[region]
             if old:
                 self._pages.remove(region, old)
                 self.allocated -= old.bit_count() * _SECTOR

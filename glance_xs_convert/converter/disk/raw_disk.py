@@ -25,82 +25,21 @@ import ctypes
 import dataclasses
 import errno
 import os
-import re
 from typing import Protocol
 
+from glance_xs_convert.converter.disk import extents
+from glance_xs_convert.converter.disk import sectors
 from glance_xs_convert.converter.streams import forward
-from glance_xs_convert.converter.vhd import layout
-from glance_xs_convert.converter.vhd import reader
 from glance_xs_convert import exceptions
 
-_SECTOR = layout.SECTOR_SIZE
-#: Decided sectors are kept in regions as large as the largest block, so
-#: that layers with blocks of different sizes can meet.
-REGION_SIZE = layout.MAX_BLOCK_SIZE
-_REGION_SECTORS = REGION_SIZE // _SECTOR
-_WHOLE_REGION = (1 << _REGION_SECTORS) - 1
-
-#: Zeros that fill such a piece of the disk are left out of the file.
-PAGE_SIZE = 4096
-_ZEROS = bytes(REGION_SIZE)
+_SECTOR = sectors.SECTOR_SIZE
+_ZEROS = bytes(sectors.REGION_SIZE)
 #: The unit of ``st_blocks``, whatever the file system's block size.
 _STAT_BLOCK = 512
 
 #: Modes of fallocate(2), from linux/falloc.h.
 _KEEP_SIZE = 1
 _PUNCH_HOLE = 2
-
-_WRITTEN_SECTORS = re.compile('1+')
-
-
-class SectorMap:
-    """A set of sectors of the disk.
-
-    Memory grows with the regions that are partly in it, not with the disk.
-    """
-
-    def __init__(self) -> None:
-        self._whole = bytearray()
-        self._partly: dict[int, int] = {}
-
-    def __getitem__(self, region: int) -> int:
-        """The sectors of a region, the first as the most significant bit."""
-        if region < len(self._whole) and self._whole[region]:
-            return _WHOLE_REGION
-        return self._partly.get(region, 0)
-
-    def add(self, region: int, sectors: int) -> None:
-        sectors |= self._partly.get(region, 0)
-        if sectors != _WHOLE_REGION:
-            self._partly[region] = sectors
-            return
-        self._partly.pop(region, None)
-        if region >= len(self._whole):
-            self._whole.extend(bytes(region + 1 - len(self._whole)))
-        self._whole[region] = 1
-
-    def remove(self, region: int, sectors: int) -> None:
-        left = self[region] & ~sectors
-        if region < len(self._whole):
-            self._whole[region] = 0
-        self._partly.pop(region, None)
-        if left:
-            self.add(region, left)
-
-    def regions(self) -> Iterator[tuple[int, int]]:
-        """The regions with sectors in the set, and these, in any order."""
-        yield from self._partly.items()
-        for region, whole in enumerate(self._whole):
-            if whole:
-                yield region, _WHOLE_REGION
-
-    def update(self, other: 'SectorMap') -> None:
-        for region, sectors in other._partly.items():
-            if self[region] != _WHOLE_REGION:
-                self.add(region, sectors)
-        for region, whole in enumerate(other._whole):
-            if whole:
-                self.add(region, _WHOLE_REGION)
 
 
 @dataclasses.dataclass(eq=False)
@@ -117,14 +56,14 @@ class _Span:
     first: int
     last: int
     size: int
-    decided: SectorMap
+    decided: sectors.SectorMap
     has_base: bool
 
     def joined(self, older: '_Span') -> '_Span':
         """Both together."""
         decided = self.decided
         if older.has_base:
-            decided = SectorMap()
+            decided = sectors.SectorMap()
         elif older.decided is not decided:
             decided.update(older.decided)
         return _Span(self.first, older.last, min(self.size, older.size),
@@ -174,13 +113,13 @@ class RawDisk:
         self._file = file
         #: The layers that are complete, and the one that is being written.
         self._spans: list[_Span] = []
-        self._layer = _Span(0, 0, 0, SectorMap(), False)
+        self._layer = _Span(0, 0, 0, sectors.SectorMap(), False)
         #: The regions in which something was written.
         self._touched = bytearray()
         #: Of the latter: what newer ones have decided, its own map if older
         #: ones are still to come, and where it ends.
-        self._newer: list[SectorMap] = []
-        self._decides: SectorMap | None = None
+        self._newer: list[sectors.SectorMap] = []
+        self._decides: sectors.SectorMap | None = None
         self._size = 0
 
     def begin_layer(self, rank: int, size: int, has_parent: bool) -> None:
@@ -198,7 +137,7 @@ class RawDisk:
         if older:
             self._clear_from(size)
         decided = next((span.decided for span in newer
-                        if span.last == rank - 1), SectorMap())
+                        if span.last == rank - 1), sectors.SectorMap())
         self._layer = _Span(rank, rank, size, decided, not has_parent)
         is_lowest = self._layer.has_base or any(
             span.first == rank + 1 and span.has_base for span in older)
@@ -215,13 +154,13 @@ class RawDisk:
 
     def _undecided(self, offset: int, size: int) -> int:
         """How many bytes of a block no newer layer has decided."""
-        sectors = size // _SECTOR
-        visible = (1 << sectors) - 1 if offset < self._size else 0
-        return self._visible(offset, sectors, visible).bit_count() * _SECTOR
+        count = size // _SECTOR
+        visible = (1 << count) - 1 if offset < self._size else 0
+        return self._visible(offset, count, visible).bit_count() * _SECTOR
 
-    def _visible(self, offset: int, sectors: int, written: int) -> int:
+    def _visible(self, offset: int, count: int, written: int) -> int:
         """Which sectors of a block no newer layer has decided."""
-        region, shift = _in_region(offset, sectors)
+        region, shift = _in_region(offset, count)
         for decided in self._newer:
             written &= ~(decided[region] >> shift)
         return written
@@ -239,22 +178,22 @@ class RawDisk:
                 apart.append(span)
         self._spans = [*apart, layer]
 
-    def write(self, extent: reader.Extent, data: forward.Reader,
+    def write(self, extent: extents.Extent, data: forward.Reader,
               ) -> None:
         """Write what shows of an extent of the layer that was begun.
 
         :param data: read on by exactly the extent's size
         """
-        sectors = -(-extent.size // _SECTOR)
-        visible = self._visible(extent.offset, sectors, extent.written)
-        region, shift = _in_region(extent.offset, sectors)
+        count = extent.sectors
+        visible = self._visible(extent.offset, count, extent.written)
+        region, shift = _in_region(extent.offset, count)
         if self._decides is not None and extent.written:
             self._decides.add(region, extent.written << shift)
         if visible:
             self._touch(region)
         size = max(0, min(extent.size, self._size - extent.offset))
         done = 0
-        for first, end in _runs(visible, sectors):
+        for first, end in sectors.runs(visible, count):
             start = first * _SECTOR
             stop = min(end * _SECTOR, size)
             if start >= stop:
@@ -270,13 +209,13 @@ class RawDisk:
         if not self._newer:
             self._file.clear(offset, end - offset)
             return
-        region = self._touched.find(1, offset // REGION_SIZE)
+        region = self._touched.find(1, offset // sectors.REGION_SIZE)
         while region >= 0:
-            undecided = _WHOLE_REGION
+            undecided = sectors.WHOLE_REGION
             for decided in self._newer:
                 undecided &= ~decided[region]
-            region_start = region * REGION_SIZE
-            for first, last in _runs(undecided, _REGION_SECTORS):
+            region_start = region * sectors.REGION_SIZE
+            for first, last in sectors.runs(undecided, sectors.REGION_SECTORS):
                 start = max(offset, region_start + first * _SECTOR)
                 stop = region_start + last * _SECTOR
                 self._file.clear(start, stop - start)
@@ -376,21 +315,10 @@ class SparseFile:
                 offset += written
 
 
-def _in_region(offset: int, sectors: int) -> tuple[int, int]:
+def _in_region(offset: int, count: int) -> tuple[int, int]:
     """Where a block lies: the region, and the sectors behind it in that."""
-    region, start = divmod(offset, REGION_SIZE)
-    return region, _REGION_SECTORS - start // _SECTOR - sectors
-
-
-def _runs(sectors: int, count: int) -> Iterator[tuple[int, int]]:
-    """The runs of set bits among ``count``, as (first, one past the last)."""
-    if not sectors:
-        return
-    if sectors == (1 << count) - 1:
-        yield 0, count
-        return
-    for run in _WRITTEN_SECTORS.finditer(format(sectors, f'0{count}b')):
-        yield run.span()
+    region, start = divmod(offset, sectors.REGION_SIZE)
+    return region, sectors.REGION_SECTORS - start // _SECTOR - count
 
 
 def split_zeros(buffer: bytes, start: int, end: int, shift: int,
@@ -420,28 +348,28 @@ def _zero_pages(buffer: bytes, start: int, end: int, shift: int,
     :returns: (from index, up to index), in order
     """
     view = memoryview(buffer)
-    page = min(start + -(start + shift) % PAGE_SIZE, end)
+    page = min(start + -(start + shift) % sectors.PAGE_SIZE, end)
     if start < page and _ZEROS.startswith(view[start:page]):
         yield start, page
-    heads = buffer[page:end:PAGE_SIZE]
+    heads = buffer[page:end:sectors.PAGE_SIZE]
     index = heads.find(0)
     while index >= 0:
         most = len(heads[index:]) - len(heads[index:].lstrip(b'\0'))
-        first = page + index * PAGE_SIZE
+        first = page + index * sectors.PAGE_SIZE
         count = _count_zero_pages(view[first:end], most)
         if count:
-            yield first, min(first + count * PAGE_SIZE, end)
+            yield first, min(first + count * sectors.PAGE_SIZE, end)
         index = heads.find(0, index + count + 1)
 
 
 def _count_zero_pages(view: memoryview, most: int) -> int:
     """With how many pages of zeros a stretch begins, at the most."""
-    if not _ZEROS.startswith(view[:PAGE_SIZE]):
+    if not _ZEROS.startswith(view[:sectors.PAGE_SIZE]):
         return 0
     low, high = 1, most
     count = most
     while low < high:
-        if _ZEROS.startswith(view[:count * PAGE_SIZE]):
+        if _ZEROS.startswith(view[:count * sectors.PAGE_SIZE]):
             low = count
         else:
             high = count - 1

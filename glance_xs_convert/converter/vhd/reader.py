@@ -28,6 +28,7 @@ import itertools
 import sys
 from typing import TypeAlias
 
+from glance_xs_convert.converter.disk import extents
 from glance_xs_convert.converter.streams import forward
 from glance_xs_convert.converter.vhd import layout
 from glance_xs_convert import exceptions
@@ -69,21 +70,6 @@ class Structures:
     def complete(self) -> bool:
         return self.footer is not None and (
             self.footer.is_fixed or self.places is not None)
-
-
-@dataclasses.dataclass(frozen=True)
-class Extent:
-    """A stretch of the disk whose data come next.
-
-    :ivar offset: on the disk, in bytes
-    :ivar size: in bytes
-    :ivar written: which of its sectors were written here, one bit each, the
-                   first one the most significant
-    """
-
-    offset: int
-    size: int
-    written: int
 
 
 class VhdStream:
@@ -165,7 +151,27 @@ class VhdStream:
                 if offset < self.current_size:
                     yield offset, size
 
-    def extents(self) -> Iterator[Extent]:
+    def _fixed_extents(self) -> Iterator[extents.Extent]:
+        for offset in range(0, self.current_size, self.FIXED_EXTENT):
+            size = min(self.FIXED_EXTENT, self.current_size - offset)
+            yield extents.Extent(offset, size, extents.all_written(size))
+
+    def _block_extents(self, header: layout.DynamicHeader,
+                       ) -> Iterator[extents.Extent]:
+        sectors = header.sectors_per_block
+        lsb_first = (self.known.footer is not None
+                     and self.known.footer.has_lsb_first_bitmaps)
+        for place in self.known.places or ():
+            offset, block = _split(place)
+            if block * header.block_size >= self.current_size:
+                continue
+            self._go_to(offset)
+            bitmap = self.data.read(header.bitmap_size)
+            yield extents.Extent(
+                block * header.block_size, header.block_size,
+                layout.sector_mask(bitmap, sectors, lsb_first))
+
+    def extents(self) -> Iterator[extents.Extent]:
         """The disk's data, in the order of the file.
 
         Blocks that lie beyond the end of the disk are passed over.
@@ -396,26 +402,6 @@ class VhdStream:
             raise exceptions.EncryptedVhd(
                 'the disk is encrypted, and cannot be read without its key',
                 member=self.name)
-
-    def _fixed_extents(self) -> Iterator[Extent]:
-        sector = layout.SECTOR_SIZE
-        for offset in range(0, self.current_size, self.FIXED_EXTENT):
-            size = min(self.FIXED_EXTENT, self.current_size - offset)
-            yield Extent(offset, size, (1 << -(-size // sector)) - 1)
-
-    def _block_extents(self, header: layout.DynamicHeader,
-                       ) -> Iterator[Extent]:
-        sectors = header.sectors_per_block
-        lsb_first = (self.known.footer is not None
-                     and self.known.footer.has_lsb_first_bitmaps)
-        for place in self.known.places or ():
-            offset, block = _split(place)
-            if block * header.block_size >= self.current_size:
-                continue
-            self._go_to(offset)
-            bitmap = self.data.read(header.bitmap_size)
-            yield Extent(block * header.block_size, header.block_size,
-                         layout.sector_mask(bitmap, sectors, lsb_first))
 
     def _tail_footer(self) -> layout.Footer | None:
         """The footer at the end; None if it is damaged or missing.

@@ -1,0 +1,53 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+"""What a layer hands to the disk: stretches of bytes and where they belong.
+
+This is the seam between the formats and the disk: whoever reads a VHD, or
+any other format, yields extents, and the disk does not know where they come
+from.
+"""
+
+import dataclasses
+
+#: The unit in which layers say what they have written, in bytes.
+SECTOR_SIZE = 512
+
+
+@dataclasses.dataclass(frozen=True)
+class Extent:
+    """A stretch of the disk whose bytes come next in the layer's data.
+
+    :ivar offset: on the disk, in bytes
+    :ivar size: in bytes
+    :ivar written: the sectors that the layer has written, one bit each: an
+                   integer of as many bits as the extent has sectors (a last,
+                   shorter one included). The most significant bit stands for
+                   the first sector, as in a VHD's sector bitmap. A sector
+                   whose bit is clear comes with bytes that mean nothing.
+    """
+
+    offset: int
+    size: int
+    written: int
+
+    @property
+    def sectors(self) -> int:
+        """How many sectors the extent has, the last one perhaps shorter."""
+        return -(-self.size // SECTOR_SIZE)
+
+
+def all_written(size: int) -> int:
+    """The mask of an extent whose sectors have all been written.
+
+    :param size: of the extent, in bytes
+    """
+    return (1 << -(-size // SECTOR_SIZE)) - 1

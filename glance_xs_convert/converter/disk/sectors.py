@@ -1,0 +1,92 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Sets of sectors of a disk."""
+
+from collections.abc import Iterator
+import re
+
+from glance_xs_convert.converter.disk import extents
+
+SECTOR_SIZE = extents.SECTOR_SIZE
+#: Sets of sectors are kept in regions of this many bytes. It is the size of
+#: the largest block of a VHD, so that layers whose blocks differ in size can
+#: be compared region by region: no block crosses the border of one.
+REGION_SIZE = 2 * 1024 ** 2
+REGION_SECTORS = REGION_SIZE // SECTOR_SIZE
+WHOLE_REGION = (1 << REGION_SECTORS) - 1
+#: What a file system allocates at a time: zeros that fill a page of the disk
+#: are left out of the file.
+PAGE_SIZE = 4096
+
+_SET_BITS = re.compile('1+')
+
+
+class SectorMap:
+    """A set of sectors of the disk.
+
+    Memory grows with the regions that are partly in it, not with the disk.
+    """
+
+    def __init__(self) -> None:
+        self._whole = bytearray()
+        self._partly: dict[int, int] = {}
+
+    def __getitem__(self, region: int) -> int:
+        """The sectors of a region, the first as the most significant bit."""
+        if region < len(self._whole) and self._whole[region]:
+            return WHOLE_REGION
+        return self._partly.get(region, 0)
+
+    def add(self, region: int, sectors: int) -> None:
+        sectors |= self._partly.get(region, 0)
+        if sectors != WHOLE_REGION:
+            self._partly[region] = sectors
+            return
+        self._partly.pop(region, None)
+        if region >= len(self._whole):
+            self._whole.extend(bytes(region + 1 - len(self._whole)))
+        self._whole[region] = 1
+
+    def remove(self, region: int, sectors: int) -> None:
+        left = self[region] & ~sectors
+        if region < len(self._whole):
+            self._whole[region] = 0
+        self._partly.pop(region, None)
+        if left:
+            self.add(region, left)
+
+    def regions(self) -> Iterator[tuple[int, int]]:
+        """The regions with sectors in the set, and these, in any order."""
+        yield from self._partly.items()
+        for region, whole in enumerate(self._whole):
+            if whole:
+                yield region, WHOLE_REGION
+
+    def update(self, other: 'SectorMap') -> None:
+        for region, sectors in other._partly.items():
+            if self[region] != WHOLE_REGION:
+                self.add(region, sectors)
+        for region, whole in enumerate(other._whole):
+            if whole:
+                self.add(region, WHOLE_REGION)
+
+
+def runs(sectors: int, count: int) -> Iterator[tuple[int, int]]:
+    """The runs of set bits among ``count``, as (first, one past the last)."""
+    if not sectors:
+        return
+    if sectors == (1 << count) - 1:
+        yield 0, count
+        return
+    for run in _SET_BITS.finditer(format(sectors, f'0{count}b')):
+        yield run.span()
