@@ -28,6 +28,7 @@ from cliff import command
 from glance_xs_convert.converter import convert
 from glance_xs_convert import exceptions
 from glance_xs_convert import limits as limits_
+from glance_xs_convert import text
 
 if TYPE_CHECKING:
     _IntColumn = columns.FormattableColumn[int]
@@ -36,7 +37,6 @@ else:
 
 _STANDARD_INPUT = '-'
 _GIB = 1024 ** 3
-_UNITS = ('KiB', 'MiB', 'GiB', 'TiB')
 
 
 class Command(command.Command):
@@ -54,17 +54,7 @@ class Size(_IntColumn):
     """Bytes: a plain number for programs, with a unit for people."""
 
     def human_readable(self) -> str:
-        return size_text(self._value)
-
-
-def size_text(size: int) -> str:
-    """A number of bytes with a fitting unit; no decimals if it is exact."""
-    exponent = min((abs(size).bit_length() - 1) // 10, len(_UNITS))
-    if exponent <= 0:
-        return f'{size} B'
-    unit = 1024 ** exponent
-    number = f'{size / unit:.1f}' if size % unit else f'{size // unit}'
-    return f'{number} {_UNITS[exponent - 1]}'
+        return text.size(self._value)
 
 
 def add_archive(parser: argparse.ArgumentParser) -> None:
@@ -87,10 +77,10 @@ def add_archive(parser: argparse.ArgumentParser) -> None:
         help='the longest chain of VHDs (default: %(default)s)')
 
 
-def _positive(text: str) -> int:
-    number = int(text)
+def _positive(argument: str) -> int:
+    number = int(argument)
     if number < 1:
-        raise argparse.ArgumentTypeError(f'{text} is not positive')
+        raise argparse.ArgumentTypeError(f'{argument} is not positive')
     return number
 
 

@@ -19,6 +19,7 @@ import time
 from glance_xs_convert.cli import common
 from glance_xs_convert.cli import progress as progress_
 from glance_xs_convert.converter import convert
+from glance_xs_convert import text
 
 #: The unit of ``st_blocks``, whatever the file system's block size.
 _STAT_BLOCK = 512
@@ -73,7 +74,7 @@ def _summary(raw: str, result: convert.ConversionResult, seconds: float,
     size = result.virtual_size
     allocated = os.stat(raw).st_blocks * _STAT_BLOCK
     count = len(result.layers)
-    return (f'{raw}: {common.size_text(size)} ({size} bytes), '
-            f'{common.size_text(allocated)} of it allocated\n'
+    return (f'{raw}: {text.size(size)} ({size} bytes), '
+            f'{text.size(allocated)} of it allocated\n'
             f'made of {count} layer{"s" if count > 1 else ""} in '
             f'{seconds:.1f} seconds')

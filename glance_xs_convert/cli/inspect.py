@@ -22,10 +22,10 @@ from cliff import lister
 from glance_xs_convert.cli import common
 from glance_xs_convert.cli import picture
 from glance_xs_convert.cli import progress as progress_
-from glance_xs_convert.converter.containers import tar
 from glance_xs_convert.converter import convert
 from glance_xs_convert.converter.vhd import chain
 from glance_xs_convert import exceptions
+from glance_xs_convert import text
 
 _COLUMNS = ('Name', 'Type', 'Virtual Size', 'Allocated', 'File Size',
             'Creator', 'UUID', 'Parent UUID', 'Hidden')
@@ -91,7 +91,7 @@ class Inspect(common.Command, lister.Lister):
         if parsed_args.formatter == 'table':
             size = self._virtual_size
             stdout = self.app.stdout
-            print(f'The raw disk has {common.size_text(size)} '
+            print(f'The raw disk has {text.size(size)} '
                   f'({size} bytes).', file=stdout)
             if self._picture is not None:
                 print(f'\n{self._picture.text(stdout)}', file=stdout)
@@ -100,7 +100,7 @@ class Inspect(common.Command, lister.Lister):
 
 def _row(layer: chain.Layer) -> tuple[Any, ...]:
     footer = layer.footer
-    creator = tar.printable(footer.creator_application.decode(
+    creator = text.printable(footer.creator_application.decode(
         'ascii', 'backslashreplace').strip('\0 '))
     version = (f'{footer.creator_version >> 16}.'
                f'{footer.creator_version & 0xFFFF}')
@@ -111,10 +111,10 @@ def _row(layer: chain.Layer) -> tuple[Any, ...]:
             bool(footer.hidden))
 
 
-def _write(path: str, text: str) -> None:
+def _write(path: str, content: str) -> None:
     try:
         with open(path, 'w', encoding='utf-8') as file:
-            file.write(text)
+            file.write(content)
     except OSError as error:
         raise exceptions.UnwritableTarget(
             f'{path} cannot be written: {error.strerror}') from error

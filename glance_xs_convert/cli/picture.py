@@ -29,8 +29,8 @@ import shutil
 import string
 from typing import TextIO
 
-from glance_xs_convert.cli import common
 from glance_xs_convert.converter.disk import dry_run
+from glance_xs_convert import text
 
 _SMALLEST_CELL = 4096
 
@@ -95,12 +95,12 @@ class Picture:
         cell_size = self._cell_size(width * _TEXT_LINES)
         lines = []
         for runs in self._lines(cell_size, width):
-            label = common.size_text(runs[0].first * cell_size)
+            label = text.size(runs[0].first * cell_size)
             row = ''.join(paint(run.rank, run.shade, run.count)
                           for run in runs)
             lines.append(f'{label:>{_LABEL_WIDTH}} {row}')
-        lines += ['', f'One cell is {common.size_text(cell_size)}, one line '
-                      f'{common.size_text(width * cell_size)}.', '']
+        lines += ['', f'One cell is {text.size(cell_size)}, one line '
+                      f'{text.size(width * cell_size)}.', '']
         width = max(len(name) for name in (*self._names, _HOLES))
         for rank, name, size, share in self._legend():
             lines.append(f'{paint(rank, _FULL, 1)} {name:{width}} '
@@ -153,7 +153,7 @@ class Picture:
         ranks = [*range(len(self._names)), None]
         for rank, name, size in zip(ranks, (*self._names, _HOLES),
                                     (*self._sizes, holes), strict=True):
-            yield rank, name, common.size_text(size), size / self._map.size
+            yield rank, name, text.size(size), size / self._map.size
 
     def _paint_for(self, stream: TextIO) -> _Paint:
         if not _shows_colours(stream):
@@ -182,7 +182,7 @@ class Picture:
         for number, runs in enumerate(lines):
             top = _SVG_LINE + number * _SVG_CELL
             if number % 8 == 0:
-                label = common.size_text(runs[0].first * cell_size)
+                label = text.size(runs[0].first * cell_size)
                 yield (f'<text x="{_SVG_MARGIN - 8}" y="{top + _SVG_CELL}" '
                        f'text-anchor="end">{label}</text>')
             for run in runs:
@@ -197,7 +197,7 @@ class Picture:
                 f'width="{run.count * _SVG_CELL}" height="{_SVG_CELL}" '
                 f'{self._svg_fill(run.rank, run.shade)}>'
                 f'<title>{html.escape(name)}: '
-                f'{common.size_text(start)} to {common.size_text(end)}'
+                f'{text.size(start)} to {text.size(end)}'
                 '</title></rect>')
 
     def _svg_fill(self, rank: int | None, shade: int) -> str:
@@ -215,8 +215,8 @@ class Picture:
                    f'{html.escape(name)}: {size}, {share:.1%}</text>')
             top += _SVG_LINE
         yield (f'<text x="{_SVG_MARGIN}" y="{top}">One cell is '
-               f'{common.size_text(cell_size)}, one line '
-               f'{common.size_text(_SVG_COLUMNS * cell_size)}.</text>')
+               f'{text.size(cell_size)}, one line '
+               f'{text.size(_SVG_COLUMNS * cell_size)}.</text>')
 
 
 def _rank_and_shade(sizes: list[int], cell_size: int,

@@ -17,8 +17,8 @@ import contextlib
 import threading
 from typing import TextIO
 
-from glance_xs_convert.cli import common
 from glance_xs_convert.converter import convert
+from glance_xs_convert import text
 
 #: What takes no longer than this, in seconds, needs no bar.
 _PATIENCE = 0.5
@@ -73,7 +73,7 @@ def _bar(progress: convert.Progress, stream: TextIO, stop: threading.Event,
 def _lines(progress: convert.Progress, stream: TextIO, stop: threading.Event,
            ) -> None:
     while not stop.wait(_LINE_INTERVAL):
-        parts = [f'{common.size_text(progress.source_read)} read']
+        parts = [f'{text.size(progress.source_read)} read']
         if progress.fraction is not None:
             parts.insert(0, f'{progress.fraction:.0%}')
         if progress.layer is not None:

@@ -32,11 +32,11 @@ import warnings
 from oslo_upgradecheck import upgradecheck
 from stevedore import named
 
-from glance_xs_convert.cli import common
 from glance_xs_convert.converter.vhd import layout
 from glance_xs_convert.deployment import configuration as deployment_
 from glance_xs_convert import exceptions
 from glance_xs_convert.plugin import opts
+from glance_xs_convert import text
 from glance_xs_convert.worker import child
 
 Code = upgradecheck.Code
@@ -203,7 +203,7 @@ def _staging(deployment: deployment_.Deployment) -> upgradecheck.Result:
             f'{_user(os.geteuid())} can not write to the staging area '
             f'{path}: {error.strerror}')
     details = (f'{_user(os.geteuid())} can write to {path}, which belongs to '
-               f'{owner}; {common.size_text(room)} are free')
+               f'{owner}; {text.size(room)} are free')
     if room < _LITTLE_ROOM:
         return Result(Code.WARNING, details + ', which is little for an '
                                               'archive and its raw disk')

@@ -36,6 +36,7 @@ from glance_xs_convert.converter.streams import forward
 from glance_xs_convert.converter.vhd import layout
 from glance_xs_convert import exceptions
 from glance_xs_convert import limits as limits_
+from glance_xs_convert import text
 
 #: What one member's headers (long names, pax records) may amount to, what
 #: those of all members may, and what may be read of them at once.
@@ -56,8 +57,6 @@ _MAX_TRAILER = 16 * 1024 ** 2
 #: claim more are not believed.
 _MAX_MEMBER_SIZE = 2 * layout.MAX_DISK_SIZE
 
-#: So many characters of a name are shown.
-_MAX_SHOWN = 200
 
 _ZEROS = bytes(64 * 1024)
 
@@ -89,7 +88,7 @@ class Member:
                  data: forward.Reader) -> None:
         self.index = index
         self.path = path
-        self.name = printable(path)
+        self.name = text.printable(path)
         self.size = size
         self.data = data
 
@@ -139,7 +138,7 @@ class Archive:
                 raise exceptions.LimitExceeded(
                     f'the archive has more than {self._limits.max_members} '
                     'members')
-            name = printable(info.name)
+            name = text.printable(info.name)
             self._bytes.inside = name
             _check_name(info, name)
             if info.isreg():
@@ -187,7 +186,7 @@ class Archive:
             except (tarfile.TarError, ValueError, OverflowError,
                     IndexError, RecursionError) as error:
                 raise exceptions.DamagedArchive(
-                    f'a tar header is damaged ({printable(str(error))})',
+                    f'a tar header is damaged ({text.printable(str(error))})',
                     offset=self._bytes.position) from None
             if len(self._tar.pax_headers) > _MAX_GLOBAL_RECORDS:
                 raise exceptions.DamagedArchive(
@@ -474,17 +473,6 @@ class _HeaderSource:
             data += self._reader.read(
                 min(size - len(data), self._reader.available))
         return data
-
-
-def printable(name: str) -> str:
-    """A member's name as it may be shown.
-
-    It is short and has no controls, and nothing that a database with three
-    bytes a character refuses.
-    """
-    text = ''.join(c if c.isprintable() and c <= '\uffff'
-                   else f'\\x{ord(c):02x}' for c in name[:_MAX_SHOWN])
-    return text if len(name) <= _MAX_SHOWN else text + '…'
 
 
 def _check_name(info: tarfile.TarInfo, name: str) -> None:

@@ -18,7 +18,6 @@ from xml.etree import ElementTree
 
 import ddt
 
-from glance_xs_convert.cli import common
 from glance_xs_convert.cli import picture
 from glance_xs_convert.converter import convert
 
@@ -179,14 +178,3 @@ class Picture(base.CommandCase):
         texts = [text.text for text in ElementTree.fromstring(
             drawn.svg().encode()).iter(f'{SVG}text')]
         self.assertIn('<a&b>.vhd: 0 B, 0.0%', texts)
-
-
-@ddt.ddt
-class SizeText(base.CommandCase):
-
-    @ddt.data((0, '0 B'), (1023, '1023 B'), (1024, '1 KiB'),
-              (1536, '1.5 KiB'), (MIB - 1, '1024.0 KiB'), (MIB, '1 MiB'),
-              (2040 * vhd.GIB, '2.0 TiB'), (5 << 60, '5242880 TiB'))
-    @ddt.unpack
-    def test_size(self, size, text):
-        self.assertEqual(text, common.size_text(size))

@@ -1,0 +1,39 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Names and numbers as people read them."""
+
+_UNITS = ('KiB', 'MiB', 'GiB', 'TiB')
+
+#: The most characters of a name that are shown.
+_LONGEST = 200
+
+
+def size(number: int) -> str:
+    """A number of bytes with a fitting unit; no decimals if it is exact."""
+    exponent = min((abs(number).bit_length() - 1) // 10, len(_UNITS))
+    if exponent <= 0:
+        return f'{number} B'
+    unit = 1024 ** exponent
+    amount = f'{number / unit:.1f}' if number % unit else f'{number // unit}'
+    return f'{amount} {_UNITS[exponent - 1]}'
+
+
+def printable(name: str) -> str:
+    """A name from an archive in a form that is safe to show.
+
+    It is short, contains no control characters, and can be stored in a
+    database that keeps at most three bytes per character.
+    """
+    shown = ''.join(c if c.isprintable() and c <= '\uffff'
+                    else f'\\x{ord(c):02x}' for c in name[:_LONGEST])
+    return shown if len(name) <= _LONGEST else shown + '…'

@@ -1,0 +1,117 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""The contracts on imports in ``pyproject.toml`` hold, and can be broken.
+
+A contract that nothing can break is no better than none, so each one is
+shown an import that it has to object to.
+"""
+
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import unittest
+
+from tests.unit import cases
+
+PACKAGE = 'glance_xs_convert'
+_LINT = (sys.executable, '-c',
+         'from importlinter import cli; cli.lint_imports_command()',
+         '--cache-dir=cache')
+
+#: For each contract, modules that are planted and what they import.
+WRONG = {
+    'wings': [
+        ('converter.planted', f'{PACKAGE}.worker'),
+        ('worker.planted', f'{PACKAGE}.plugin.opts'),
+        ('plugin.planted', f'{PACKAGE}.deployment.checks'),
+        ('plugin.planted', f'{PACKAGE}.cli.main'),
+        ('deployment.planted', f'{PACKAGE}.cli.common'),
+        ('exceptions', f'{PACKAGE}.converter.convert'),
+    ],
+    'options': [
+        ('cli.planted', f'{PACKAGE}.plugin.task'),
+        ('deployment.planted', f'{PACKAGE}.plugin.upload_filter'),
+    ],
+    'without-glance': [
+        ('cli.planted', 'glance.common'),
+        ('deployment.planted', 'glance.common.config'),
+        ('worker.planted', 'taskflow.task'),
+        ('plugin.opts', 'glance'),
+    ],
+    'pure-converter': [
+        ('converter.planted', 'oslo_config.cfg'),
+        ('converter.vhd.planted', 'logging'),
+        ('converter.streams.planted', 'openstack'),
+        ('converter.containers.planted', 'glance.api'),
+        ('converter.disk.planted', 'pathlib'),
+    ],
+    'formats': [
+        ('converter.vhd.planted', f'{PACKAGE}.converter.disk.raw_disk'),
+        ('converter.containers.planted',
+         f'{PACKAGE}.converter.disk.dry_run'),
+    ],
+}
+
+
+class Arrows(unittest.TestCase):
+    """Lints a copy of the package."""
+
+    def setUp(self):
+        super().setUp()
+        scratch = tempfile.TemporaryDirectory()
+        self.addCleanup(scratch.cleanup)
+        self.root = pathlib.Path(scratch.name)
+        shutil.copy(cases.ROOT / 'pyproject.toml', self.root)
+        shutil.copytree(cases.ROOT / PACKAGE, self.root / PACKAGE)
+
+    def plant(self, module, imported):
+        path = self.root / PACKAGE / f'{module.replace(".", "/")}.py'
+        with path.open('a') as file:
+            file.write(f'import {imported}\n')
+
+    def lint(self, *options):
+        return subprocess.run([*_LINT, *options], cwd=self.root, text=True,
+                              capture_output=True, check=False)
+
+    def contracts(self):
+        text = self.root.joinpath('pyproject.toml').read_text()
+        return re.findall(r'^id = "(.*)"$', text, re.MULTILINE)
+
+    def test_package_keeps_the_contracts(self):
+        linted = self.lint()
+        self.assertEqual(0, linted.returncode, linted.stdout)
+
+    def test_wrong_imports_are_found(self):
+        self.assertEqual(sorted(WRONG), sorted(self.contracts()))
+        for planted in WRONG.values():
+            for module, imported in planted:
+                self.plant(module, imported)
+        for contract, planted in WRONG.items():
+            linted = self.lint(f'--contract={contract}')
+            self.assertEqual(1, linted.returncode, linted.stdout)
+            report = ' '.join(linted.stdout.split())
+            for module, imported in planted:
+                # Other packages are known by their root alone.
+                target = (imported if imported.startswith(PACKAGE)
+                          else imported.partition('.')[0])
+                with self.subTest(contract, module=module, target=target):
+                    self.assertIn(f'{PACKAGE}.{module} -> {target} ', report)
+
+    def test_new_wings_have_to_find_their_place(self):
+        self.plant('attic', 'os')
+        linted = self.lint('--contract=wings')
+        self.assertEqual(1, linted.returncode, linted.stdout)
+        self.assertIn('attic', linted.stdout)
