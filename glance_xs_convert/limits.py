@@ -36,3 +36,7 @@ class Limits:
     max_chain_length: int = MAX_CHAIN_LENGTH
     max_members: int = 1000
     max_ignored_size: int = 4 * 1024 ** 3
+
+
+#: What the import plugin allows by default.
+DEFAULT = Limits()

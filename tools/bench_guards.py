@@ -34,8 +34,8 @@ from tools import bench_images as images
 
 _BARE = """
 import sys
-from glance_xs_convert.converter import convert
-convert.convert(sys.argv[1], sys.argv[2], digest=True)
+from glance_xs_convert import api
+api.convert(sys.argv[1], sys.argv[2], digest=True)
 """
 _MEMORY = 1 << 30
 _CPU_SECONDS = 4 * 3600

@@ -17,9 +17,8 @@ from typing import Any
 
 from cliff import show
 
+from glance_xs_convert import api
 from glance_xs_convert.cli import common
-from glance_xs_convert.cli import progress as progress_
-from glance_xs_convert.converter import convert
 
 _GIB = 1024 ** 3
 
@@ -42,11 +41,10 @@ class Check(common.Command, show.ShowOne):
 
     def take_action(self, parsed_args: argparse.Namespace,
                     ) -> tuple[tuple[str, ...], tuple[Any, ...]]:
-        progress = convert.Progress()
-        with (common.source(parsed_args, progress) as source,
-              progress_.shown(progress, self.app.stderr, None)):
-            result = convert.check(source, limits=common.limits(parsed_args),
-                                   progress=progress)
+        with common.source(
+                parsed_args, self.app.stderr) as (source, progress):
+            result = api.check(source, limits=common.limits(parsed_args),
+                               progress=progress)
         fields = {
             'importable': True,
             'layers': len(result.layers),

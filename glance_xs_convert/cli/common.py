@@ -16,18 +16,19 @@ import argparse
 from collections.abc import Iterator
 import contextlib
 import io
-import os
-import stat
 import sys
 from typing import BinaryIO
+from typing import TextIO
 from typing import TYPE_CHECKING
 
 from cliff import columns
 from cliff import command
 
-from glance_xs_convert.converter import convert
+from glance_xs_convert import api
+from glance_xs_convert.cli import progress_display
 from glance_xs_convert import exceptions
 from glance_xs_convert import limits as limits_
+from glance_xs_convert import progress
 from glance_xs_convert import text
 
 if TYPE_CHECKING:
@@ -91,24 +92,30 @@ def limits(parsed_args: argparse.Namespace) -> limits_.Limits:
 
 
 @contextlib.contextmanager
-def source(parsed_args: argparse.Namespace, progress: convert.Progress,
-           ) -> Iterator[convert.Source]:
-    """The archive, as the converter takes it.
+def source(parsed_args: argparse.Namespace, stream: TextIO,
+           wanted: bool | None = None,
+           ) -> Iterator[tuple[api.Source, progress.Progress]]:
+    """The archive, as the converter takes it, and what it keeps up to date.
 
+    :param stream: where the progress is shown meanwhile
+    :param wanted: whether to show it; None to decide by whether the stream
+                   is a terminal
     :raises UnreadableSource: there is no archive on standard input
     :raises LimitExceeded: there is too little memory for what is done to it
     """
+    seen = progress.Progress()
+    archive: api.Source = parsed_args.archive
     try:
-        if parsed_args.archive == _STANDARD_INPUT:
-            yield _standard_input(progress)
-        else:
-            yield parsed_args.archive
+        if archive == _STANDARD_INPUT:
+            archive = _standard_input()
+        with progress_display.shown(seen, stream, wanted):
+            yield archive, seen
     except MemoryError:
         raise exceptions.LimitExceeded(
             'the image takes more memory than there is') from None
 
 
-def _standard_input(progress: convert.Progress) -> BinaryIO:
+def _standard_input() -> BinaryIO:
     """Standard input, but not Python's own reader of it.
 
     A thread may be stuck in reading it when the process ends.
@@ -117,11 +124,7 @@ def _standard_input(progress: convert.Progress) -> BinaryIO:
         raise exceptions.UnreadableSource(
             'standard input is a terminal, and no archive')
     try:
-        file = io.FileIO(0, closefd=False)
-        status = os.fstat(0)
+        return io.FileIO(0, closefd=False)
     except OSError as error:
         raise exceptions.UnreadableSource(
             f'standard input cannot be read: {error.strerror}') from error
-    if stat.S_ISREG(status.st_mode):
-        progress.source_size = status.st_size - file.tell()
-    return file

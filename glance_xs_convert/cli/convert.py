@@ -16,9 +16,8 @@ import argparse
 import os
 import time
 
+from glance_xs_convert import api
 from glance_xs_convert.cli import common
-from glance_xs_convert.cli import progress as progress_
-from glance_xs_convert.converter import convert
 from glance_xs_convert import text
 
 #: The unit of ``st_blocks``, whatever the file system's block size.
@@ -57,10 +56,9 @@ class Convert(common.Command):
         if not self.app.options.verbose_level:
             wanted = False
         start = time.monotonic()
-        progress = convert.Progress()
-        with (common.source(parsed_args, progress) as source,
-              progress_.shown(progress, self.app.stderr, wanted)):
-            result = convert.convert(
+        with common.source(parsed_args, self.app.stderr, wanted,
+                           ) as (source, progress):
+            result = api.convert(
                 source, parsed_args.raw, limits=common.limits(parsed_args),
                 progress=progress, overwrite=parsed_args.force)
         if wanted is not False:
@@ -69,7 +67,7 @@ class Convert(common.Command):
                   file=self.app.stdout)
 
 
-def _summary(raw: str, result: convert.ConversionResult, seconds: float,
+def _summary(raw: str, result: api.ConversionResult, seconds: float,
              ) -> str:
     size = result.virtual_size
     allocated = os.stat(raw).st_blocks * _STAT_BLOCK

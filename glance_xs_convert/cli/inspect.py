@@ -19,10 +19,9 @@ from typing import Any
 
 from cliff import lister
 
+from glance_xs_convert import api
 from glance_xs_convert.cli import common
 from glance_xs_convert.cli import picture
-from glance_xs_convert.cli import progress as progress_
-from glance_xs_convert.converter import convert
 from glance_xs_convert.converter.vhd import chain
 from glance_xs_convert import exceptions
 from glance_xs_convert import text
@@ -61,17 +60,16 @@ class Inspect(common.Command, lister.Lister):
 
     def take_action(self, parsed_args: argparse.Namespace,
                     ) -> tuple[Sequence[str], Iterable[tuple[Any, ...]]]:
-        progress = convert.Progress()
         limits = common.limits(parsed_args)
         wants_map = parsed_args.map or parsed_args.svg is not None
-        with (common.source(parsed_args, progress) as source,
-              progress_.shown(progress, self.app.stderr, None)):
+        with common.source(
+                parsed_args, self.app.stderr) as (source, progress):
             if not wants_map:
-                layers = convert.inspect(
+                layers = api.inspect(
                     source, limits=limits, progress=progress).layers(limits)
                 self._virtual_size = layers[0].current_size
                 return _COLUMNS, [_row(layer) for layer in layers]
-            result = convert.check(source, limits=limits, progress=progress)
+            result = api.check(source, limits=limits, progress=progress)
         self._virtual_size = result.virtual_size
         drawing = picture.Picture(
             result.disk_map, [layer.name for layer in result.layers])

@@ -21,9 +21,7 @@ import dataclasses
 import hashlib
 import io
 import os
-import stat
 from typing import BinaryIO
-from typing import cast
 from typing import TYPE_CHECKING
 
 from glance_xs_convert.converter.containers import tar
@@ -34,43 +32,14 @@ from glance_xs_convert.converter.vhd import chain as chain_
 from glance_xs_convert.converter.vhd import layout
 from glance_xs_convert.converter.vhd import reader
 from glance_xs_convert import exceptions
-from glance_xs_convert import limits as limits_
+from glance_xs_convert import limits
+from glance_xs_convert import progress
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
-#: The output bears its name with this at the end until it is complete.
-PARTIAL_SUFFIX = '.part'
-
 #: The archive is read in pieces of this size.
 _SOURCE_BUFFER = 64 * 1024
-
-Source = str | os.PathLike[str] | BinaryIO
-
-
-@dataclasses.dataclass
-class Progress:
-    """How far a conversion is; to be looked at from another thread.
-
-    :ivar source_size: bytes of the archive, or None if that is not known
-    :ivar source_read: how many of them have been read
-    :ivar layers: how many layers have been begun
-    :ivar layer: the name of the one that is being written, or None
-    :ivar bytes_written: to the raw disk
-    """
-
-    source_size: int | None = None
-    source_read: int = 0
-    layers: int = 0
-    layer: str | None = None
-    bytes_written: int = 0
-
-    @property
-    def fraction(self) -> float | None:
-        """From 0 to 1, or None if that is not known."""
-        if not self.source_size:
-            return None
-        return min(1.0, self.source_read / self.source_size)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,33 +81,27 @@ class CheckResult:
     disk_map: dry_run.DiskMap
 
 
-def convert(source: Source, target: str | os.PathLike[str], *,
-            limits: limits_.Limits | None = None,
-            progress: Progress | None = None, overwrite: bool = False,
-            bare: bool = False, digest: bool = False) -> ConversionResult:
+def convert(source: BinaryIO, target: int, *,
+            limits: limits.Limits = limits.DEFAULT,
+            progress: progress.Progress | None = None, bare: bool = False,
+            digest: bool = False) -> ConversionResult:
     """Convert a XenServer archive to a raw disk.
 
-    The disk is written sparsely, under a temporary name beside the target,
-    and gets its name after the archive's last checksum was right.
-
-    :param source: the archive: a path, or a file open for reading. Where it
-                   is not seekable, archives that have to be read twice are
-                   refused.
-    :param target: the path of the raw disk
+    :param source: the archive, open for reading. Where it is not seekable,
+                   archives that have to be read twice are refused.
+    :param target: the descriptor of a new file, open for reading and
+                   writing
     :param progress: kept up to date
-    :param overwrite: whether the target may exist
-    :param bare: whether the source is no archive but one VHD, which must be
-                 seekable
+    :param bare: whether the source is one VHD without an archive around it,
+                 which must be seekable
     :param digest: whether the source's SHA-256 is wanted
-    :raises XsConvertError: the archive is refused, or a file can not be
-                            read or written; nothing is left behind
+    :raises XsConvertError: the archive is refused, or a file cannot be read
+                            or written
     """
-    limits = limits or limits_.Limits()
-    progress = progress or Progress()
+    progress = progress or _new_progress()
     opener = tar.open_bare_vhd if bare else tar.open_archive
-    with (_opened(source, progress, digest) as file,
-          _new_file(os.fspath(target), overwrite) as descriptor):
-        raw = raw_disk.SparseFile(descriptor)
+    with _counted(source, progress, digest) as file:
+        raw = raw_disk.SparseFile(target)
         layers = _convert(io.BufferedReader(file, _SOURCE_BUFFER), raw,
                           limits, progress, opener)
         return ConversionResult(layers[0].current_size, layers,
@@ -146,39 +109,42 @@ def convert(source: Source, target: str | os.PathLike[str], *,
                                 file.digest())
 
 
-def check(source: Source, *, limits: limits_.Limits | None = None,
-          progress: Progress | None = None) -> CheckResult:
+def check(source: BinaryIO, *, limits: limits.Limits = limits.DEFAULT,
+          progress: progress.Progress | None = None) -> CheckResult:
     """Do all that ``convert`` does, but write nothing.
 
-    :param source: see ``convert``
+    :param source: see :func:`convert`
     :param progress: kept up to date
-    :raises XsConvertError: see ``convert``
+    :raises XsConvertError: see :func:`convert`
     """
-    progress = progress or Progress()
-    with _opened(source, progress) as file:
+    progress = progress or _new_progress()
+    with _counted(source, progress) as file:
         raw = dry_run.Footprint()
         layers = _convert(io.BufferedReader(file, _SOURCE_BUFFER), raw,
-                          limits or limits_.Limits(), progress,
-                          tar.open_archive)
+                          limits, progress, tar.open_archive)
     size = layers[0].current_size
     return CheckResult(size, layers, progress.source_read, raw.allocated,
                        raw.room, raw.disk_map(size))
 
 
-def inspect(source: Source, *, limits: limits_.Limits | None = None,
-            progress: Progress | None = None) -> survey.Survey:
+def inspect(source: BinaryIO, *, limits: limits.Limits = limits.DEFAULT,
+            progress: progress.Progress | None = None) -> survey.Survey:
     """Find out what an archive holds; all of it is read.
 
-    :param source: see ``convert``
-    :raises XsConvertError: see ``convert``
+    :param source: see :func:`convert`
+    :param progress: kept up to date
+    :raises XsConvertError: see :func:`convert`
     """
-    with _opened(source, progress or Progress()) as file:
-        return survey.survey(io.BufferedReader(file, _SOURCE_BUFFER),
-                             limits or limits_.Limits())
+    with _counted(source, progress or _new_progress()) as file:
+        return survey.survey(io.BufferedReader(file, _SOURCE_BUFFER), limits)
+
+
+def _new_progress() -> progress.Progress:
+    return progress.Progress()
 
 
 def _convert(source: io.BufferedReader, raw: raw_disk.File,
-             limits: limits_.Limits, progress: Progress,
+             limits: limits.Limits, progress: progress.Progress,
              opener: tar.Opener) -> list[chain_.Layer]:
     """In one pass if the archive is in order, or else with a survey."""
     start = source.tell() if source.seekable() else None
@@ -209,8 +175,8 @@ def _convert(source: io.BufferedReader, raw: raw_disk.File,
 class _Pass:
     """One pass over the archive."""
 
-    def __init__(self, raw: raw_disk.File, limits: limits_.Limits,
-                 progress: Progress) -> None:
+    def __init__(self, raw: raw_disk.File, limits: limits.Limits,
+                 progress: progress.Progress) -> None:
         self._limits = limits
         self._progress = progress
         self._chain = chain_.Chain(limits)
@@ -312,8 +278,8 @@ class _CountingFile(io.RawIOBase):
     :param digest: whether to compute the SHA-256 of what is read
     """
 
-    def __init__(self, file: BinaryIO, progress: Progress, digest: bool,
-                 ) -> None:
+    def __init__(self, file: BinaryIO, progress: progress.Progress,
+                 digest: bool) -> None:
         self._file = file
         self._progress = progress
         self._digest = _Digest() if digest else None
@@ -360,84 +326,19 @@ class _CountingFile(io.RawIOBase):
 
 
 @contextlib.contextmanager
-def _opened(source: Source, progress: Progress, digest: bool = False,
-            ) -> Iterator['_CountingFile']:
-    """Open the source if it is a path, and count what is read of it."""
-    with contextlib.ExitStack() as stack:
-        if isinstance(source, (str, os.PathLike)):
-            try:
-                file = cast(BinaryIO, stack.enter_context(
-                    open(source, 'rb', buffering=0)))
-                progress.source_size = os.fstat(file.fileno()).st_size
-            except OSError as error:
-                raise exceptions.UnreadableSource(
-                    f'the archive {source} cannot be opened: '
-                    f'{error.strerror}') from error
-        else:
-            file = source
-        yield _CountingFile(file, progress, digest)
+def _counted(source: BinaryIO, progress: progress.Progress,
+             digest: bool = False) -> Iterator[_CountingFile]:
+    """Count what is read of the source."""
+    if progress.source_size is None:
+        progress.source_size = _size(source)
+    yield _CountingFile(source, progress, digest)
 
 
-@contextlib.contextmanager
-def _new_file(target: str, overwrite: bool) -> Iterator[int]:
-    """A file that gets its name when all has gone well.
-
-    :raises TargetExists: there is one already, and is not to be replaced
-    :raises UnwritableTarget: it can not be made
-    """
-    _check_target(target, overwrite)
-    partial = target + PARTIAL_SUFFIX
-    try:
-        if overwrite and os.path.lexists(partial):
-            os.unlink(partial)
-        descriptor = os.open(
-            partial, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC,
-            0o666)
-    except FileExistsError:
-        raise exceptions.TargetExists(
-            f'{partial} exists: another conversion is running, or has been '
-            'killed and left it') from None
-    except OSError as error:
-        raise exceptions.UnwritableTarget(
-            f'{partial} cannot be made: {error.strerror}') from error
-    try:
-        try:
-            yield descriptor
-        finally:
-            with raw_disk.writable():
-                os.close(descriptor)
-        _give_name(partial, target, overwrite)
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(partial)
-        raise
-
-
-def _check_target(target: str, overwrite: bool) -> None:
-    try:
-        mode = os.lstat(target).st_mode
-    except FileNotFoundError:
-        return
-    except OSError as error:
-        raise exceptions.UnwritableTarget(
-            f'{target} cannot be made: {error.strerror}') from error
-    if not overwrite:
-        raise exceptions.TargetExists(f'{target} exists')
-    if not stat.S_ISREG(mode):
-        raise exceptions.UnwritableTarget(
-            f'{target} is no regular file, and cannot be replaced')
-
-
-def _give_name(partial: str, target: str, overwrite: bool) -> None:
-    with raw_disk.writable():
-        if overwrite:
-            os.rename(partial, target)
-            return
-        try:
-            os.link(partial, target)
-        except FileExistsError:
-            raise exceptions.TargetExists(f'{target} exists') from None
-        except OSError:
-            os.rename(partial, target)
-        else:
-            os.unlink(partial)
+def _size(source: BinaryIO) -> int | None:
+    """How many bytes a file has that can tell; None if it cannot."""
+    if not source.seekable():
+        return None
+    start = source.tell()
+    size = source.seek(0, os.SEEK_END) - start
+    source.seek(start)
+    return size

@@ -31,13 +31,13 @@ from taskflow.patterns import linear_flow
 from taskflow import task
 from taskflow.types import failure
 
-from glance_xs_convert.converter import convert
 from glance_xs_convert import exceptions
 from glance_xs_convert.plugin import opts
 from glance_xs_convert.plugin import recovery
 from glance_xs_convert.plugin import staging
 from glance_xs_convert.plugin import task_messages
 from glance_xs_convert.plugin import turns
+from glance_xs_convert import progress
 from glance_xs_convert.worker import child
 
 LOG = logging.getLogger(__name__)
@@ -191,7 +191,7 @@ class ConvertXenServerImage(task.Task):
             f'Waiting to be converted: {ahead} other XenServer '
             f'image{"s come" if ahead > 1 else " comes"} first')
 
-    def _report(self, progress: convert.Progress) -> None:
+    def _report(self, progress: progress.Progress) -> None:
         self._check_glance()
         text = 'Converting the XenServer image'
         if progress.fraction is not None:

@@ -39,9 +39,10 @@ from typing import Any
 from typing import BinaryIO
 from typing import TypeVar
 
-from glance_xs_convert.converter import convert
+from glance_xs_convert import api
 from glance_xs_convert import exceptions
 from glance_xs_convert import limits as limits_
+from glance_xs_convert import progress as progress_
 
 _T = TypeVar('_T')
 
@@ -128,7 +129,7 @@ def interpreter(configured: str | None) -> str:
 
 
 def run(request: Request, python: str,
-        on_progress: Callable[[convert.Progress], None],
+        on_progress: Callable[[progress_.Progress], None],
         progress_timeout: float) -> Outcome:
     """Convert in a child process.
 
@@ -142,7 +143,7 @@ def run(request: Request, python: str,
     with (tempfile.TemporaryFile() as errors,
           _process(python, errors) as process):
         _send(process, request)
-        latest = convert.Progress()
+        latest = progress_.Progress()
         changed = time.monotonic()
         for message in _messages(process.stdout):
             if 'outcome' in message:
@@ -150,7 +151,7 @@ def run(request: Request, python: str,
             if 'error' in message:
                 raise _parsed(_error, message['error'])
             if 'progress' in message:
-                progress = _parsed(convert.Progress, message['progress'])
+                progress = _parsed(progress_.Progress, message['progress'])
                 if progress != latest:
                     latest, changed = progress, time.monotonic()
             if time.monotonic() - changed > progress_timeout:
@@ -278,10 +279,10 @@ def main() -> int:
     order = Request(limits=limits, **request)
     _restrict(order)
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    progress = convert.Progress()
+    progress = progress_.Progress()
     threading.Thread(target=_report, args=(progress,), daemon=True).start()
     try:
-        result = convert.convert(
+        result = api.convert(
             order.source, order.target, limits=limits, progress=progress,
             bare=order.bare, digest=True)
     except exceptions.XsConvertError as error:
@@ -372,7 +373,7 @@ def _end_with_parent() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _report(progress: convert.Progress) -> None:
+def _report(progress: progress_.Progress) -> None:
     while True:
         _say('progress', dataclasses.asdict(progress))
         time.sleep(REPORT_INTERVAL)

@@ -22,7 +22,7 @@ import atheris
 with atheris.instrument_imports(include=['glance_xs_convert', 'tarfile']):
     import tarfile  # noqa: F401 (to be instrumented before it is used)
 
-    from glance_xs_convert.converter import convert  # noqa: F401 (likewise)
+    from glance_xs_convert import api  # noqa: F401 (likewise)
     from glance_xs_convert import exceptions
     from glance_xs_convert import limits
 

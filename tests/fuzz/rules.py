@@ -20,7 +20,7 @@ import tempfile
 import time
 import typing
 
-from glance_xs_convert.converter import convert
+from glance_xs_convert import api
 from glance_xs_convert import exceptions
 from glance_xs_convert import limits
 
@@ -96,7 +96,7 @@ def outcome(data: bytes, **options: typing.Any) -> Outcome:
     with directory() as output, bounded_time():
         target = output / 'disk.raw'
         try:
-            result = convert.convert(
+            result = api.convert(
                 io.BytesIO(data), target,
                 **{'limits': LIMITS, **options})
         except exceptions.XsConvertError as error:

@@ -21,7 +21,7 @@ import atheris
 
 with atheris.instrument_imports(include=['glance_xs_convert']):
     # Imported to be instrumented.
-    from glance_xs_convert.converter import convert  # noqa: F401
+    from glance_xs_convert import api  # noqa: F401
     from glance_xs_convert.converter.streams import forward
     from glance_xs_convert.converter.vhd import layout
     from glance_xs_convert.converter.vhd import reader

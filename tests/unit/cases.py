@@ -22,7 +22,7 @@ import threading
 import time
 import unittest
 
-from glance_xs_convert.converter import convert
+from glance_xs_convert import api
 from glance_xs_convert import exceptions
 
 from testbed.images import archive
@@ -93,7 +93,7 @@ class ConvertCase(unittest.TestCase):
         before = open_files(), threading.active_count()
         signal.alarm(3 * PATIENCE)
         try:
-            return convert.convert(source, str(self.target), **options)
+            return api.convert(source, str(self.target), **options)
         finally:
             signal.alarm(0)
             self.assertEqual(before, (open_files(), self.threads(before[1])))

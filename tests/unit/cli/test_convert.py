@@ -180,7 +180,7 @@ class Failures(base.CommandCase):
     def test_unwritable_target(self):
         ended = self.run_here('convert', self.source(self.archive),
                               self.scratch / 'nowhere' / 'disk.raw')
-        self.assert_fails(ended, 'cannot be made')
+        self.assert_fails(ended, 'cannot be created')
 
     def test_debug(self):
         ended = self.run_here('--debug', 'check', self.source(b'text'))

@@ -18,8 +18,8 @@ from xml.etree import ElementTree
 
 import ddt
 
+from glance_xs_convert import api
 from glance_xs_convert.cli import picture
-from glance_xs_convert.converter import convert
 
 from testbed.images import archive
 from testbed.images import chains
@@ -143,7 +143,7 @@ def letters(layers, cell_size):
 def drawing(layers, names=None):
     """A picture of the disk that a chain stands for."""
     data = archive.tgz(archive.chain_members(layers))
-    result = convert.check(io.BytesIO(data))
+    result = api.check(io.BytesIO(data))
     return picture.Picture(result.disk_map, names or [
         layer.name for layer in result.layers])
 

@@ -19,7 +19,7 @@ import sys
 import unittest
 from unittest import mock
 
-from glance_xs_convert.converter import convert
+from glance_xs_convert import api
 from glance_xs_convert.deployment import checks
 
 from tests.unit.cli import base
@@ -312,7 +312,7 @@ class Converter(StatusCase):
         self.assert_result('Converter starts', 'Failure', '/bin/false')
 
     def test_sample(self):
-        result = convert.check(io.BytesIO(checks.sample(bytes(4096))))
+        result = api.check(io.BytesIO(checks.sample(bytes(4096))))
         self.assertEqual(4096, result.virtual_size)
         self.assertEqual(['fixed'],
                          [layer.disk_type for layer in result.layers])

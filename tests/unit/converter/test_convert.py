@@ -31,8 +31,9 @@ import zlib
 
 import ddt
 
-from glance_xs_convert.converter import convert
+from glance_xs_convert import api
 from glance_xs_convert import exceptions
+from glance_xs_convert import progress
 
 from testbed.images import archive
 from testbed.images import chains
@@ -774,7 +775,7 @@ class Sources(cases.ConvertCase):
     @ddt.data(str, pathlib.Path)
     def test_path(self, kind):
         layers, data = self.data()
-        self.assert_disk(layers, convert.convert(
+        self.assert_disk(layers, api.convert(
             kind(self.source(data)), kind(self.target)))
 
     def test_file_object(self):
@@ -828,10 +829,10 @@ class Sources(cases.ConvertCase):
 
     def test_progress(self):
         layers, data = self.data()
-        progress = convert.Progress()
-        result = self.assert_converts(layers, data, progress=progress)
-        self.assertEqual(1.0, progress.fraction)
-        self.assertEqual(result.bytes_written, progress.bytes_written)
+        seen = progress.Progress()
+        result = self.assert_converts(layers, data, progress=seen)
+        self.assertEqual(1.0, seen.fraction)
+        self.assertEqual(result.bytes_written, seen.bytes_written)
 
     def test_overwrite(self):
         layers, data = self.data()
@@ -895,7 +896,7 @@ class Sources(cases.ConvertCase):
     def test_target_in_no_directory(self):
         _, data = self.data()
         with self.assertRaises(exceptions.XsConvertError):
-            convert.convert(self.source(data), self.output / 'no' / 'disk')
+            api.convert(self.source(data), self.output / 'no' / 'disk')
 
     def test_source_that_is_not_there(self):
         with self.assertRaises(exceptions.XsConvertError):

@@ -18,7 +18,7 @@ import random
 
 import ddt
 
-from glance_xs_convert.converter import convert
+from glance_xs_convert import api
 
 from testbed.images import archive
 from testbed.images import chains
@@ -48,7 +48,7 @@ class Footprint(cases.ConvertCase):
     @ddt.data(*range(24))
     def test_every_sector_has_the_right_layer(self, seed):
         layers, data = chain_in_disorder(seed)
-        disk_map = convert.check(io.BytesIO(data)).disk_map
+        disk_map = api.check(io.BytesIO(data)).disk_map
         self.assertEqual(model.size(layers), disk_map.size)
         self.assertEqual(model.amounts(layers, vhd.SECTOR),
                          disk_map.cells(vhd.SECTOR))
@@ -56,7 +56,7 @@ class Footprint(cases.ConvertCase):
     @ddt.data(*range(24, 40))
     def test_larger_cells_add_up(self, seed):
         layers, data = chain_in_disorder(seed)
-        disk_map = convert.check(io.BytesIO(data)).disk_map
+        disk_map = api.check(io.BytesIO(data)).disk_map
         for cell_size in (4 * KIB, 64 * KIB, MIB, 2 * MIB, 4 * MIB):
             self.assertEqual(model.amounts(layers, cell_size),
                              disk_map.cells(cell_size))
@@ -65,7 +65,7 @@ class Footprint(cases.ConvertCase):
     @ddt.data(*range(40, 64))
     def test_space(self, seed):
         _, data = chain_in_disorder(seed)
-        result = convert.check(io.BytesIO(data))
+        result = api.check(io.BytesIO(data))
         self.convert(data)
         occupied = self.target.stat().st_blocks * 512
         self.assertLessEqual(occupied, result.allocated)
@@ -74,7 +74,7 @@ class Footprint(cases.ConvertCase):
 
     def test_result(self):
         story = chains.story_chain()
-        result = convert.check(io.BytesIO(story.archive))
+        result = api.check(io.BytesIO(story.archive))
         self.assertEqual(story.size, result.virtual_size)
         self.assertEqual(len(story.archive), result.source_size)
         self.assertEqual([layer.current_size for layer in story.layers],
@@ -86,7 +86,7 @@ class Footprint(cases.ConvertCase):
         layer = vhd.Layer(64 * MIB, [(0, chains.pattern(1)),
                                      (32 * KIB, chains.pattern(2))])
         data = archive.tgz(archive.chain_members([layer]))
-        result = convert.check(io.BytesIO(data))
+        result = api.check(io.BytesIO(data))
         self.assertEqual(2 * PAGE, result.allocated)
         self.assertEqual(4 * MIB, result.room)
 
@@ -96,12 +96,12 @@ class Footprint(cases.ConvertCase):
                       layout=('blocks', 'header', 'bat')),
             vhd.Layer(MIB, [(8, chains.pattern(2, 9))])])
         data = archive.tgz(archive.chain_members(layers))
-        result = convert.check(io.BytesIO(data))
+        result = api.check(io.BytesIO(data))
         self.assertEqual(len(data), result.source_size)
         self.assertEqual(model.amounts(layers, vhd.SECTOR),
                          result.disk_map.cells(vhd.SECTOR))
 
     def test_nothing_is_written(self):
         before = os.listdir(self.scratch)
-        convert.check(io.BytesIO(chains.story_chain().archive))
+        api.check(io.BytesIO(chains.story_chain().archive))
         self.assertEqual(before, os.listdir(self.scratch))

@@ -17,7 +17,7 @@ import contextlib
 import threading
 from typing import TextIO
 
-from glance_xs_convert.converter import convert
+from glance_xs_convert import progress
 from glance_xs_convert import text
 
 #: What takes no longer than this, in seconds, needs no bar.
@@ -27,7 +27,7 @@ _LINE_INTERVAL = 5.0
 
 
 @contextlib.contextmanager
-def shown(progress: convert.Progress, stream: TextIO, wanted: bool | None,
+def shown(progress: progress.Progress, stream: TextIO, wanted: bool | None,
           ) -> Iterator[None]:
     """Show the progress until the context is left.
 
@@ -52,7 +52,7 @@ def shown(progress: convert.Progress, stream: TextIO, wanted: bool | None,
         thread.join()
 
 
-def _bar(progress: convert.Progress, stream: TextIO, stop: threading.Event,
+def _bar(progress: progress.Progress, stream: TextIO, stop: threading.Event,
          ) -> None:
     if stop.wait(_PATIENCE):
         return
@@ -70,7 +70,7 @@ def _bar(progress: convert.Progress, stream: TextIO, stop: threading.Event,
                 return
 
 
-def _lines(progress: convert.Progress, stream: TextIO, stop: threading.Event,
+def _lines(progress: progress.Progress, stream: TextIO, stop: threading.Event,
            ) -> None:
     while not stop.wait(_LINE_INTERVAL):
         parts = [f'{text.size(progress.source_read)} read']
