@@ -10,7 +10,9 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""Makes VHD chains and archives, and says what must come out of them.
+"""Makes VHD chains, XenServer exports and archives of both.
+
+Each says which bytes must come out of it.
 
 Nothing here knows the package under test. The modules:
 
@@ -19,4 +21,5 @@ Nothing here knows the package under test. The modules:
 ``chains``   layers linked into a chain; the story's chain
 ``archive``  tar and gzip, also broken and hostile ones
 ``model``    the bytes of the raw disk a chain stands for
+``xva``      exports of virtual machines, cut into chunks
 """

@@ -126,10 +126,45 @@ def difference(path: typing.Any, layers: Layers) -> str | None:
     Only the parts of the file that are no holes are read, so this works for
     disks of any size.
     """
-    wanted = nonzero_sectors(layers)
+    return _difference(path, size(layers), nonzero_sectors(layers))
+
+
+def difference_from(path: typing.Any, content: sparse.Sparse) -> str | None:
+    """Say where the file at ``path`` differs from ``content``, or None."""
+    return _difference(path, content.size, content_sectors(content))
+
+
+def content_sectors(content: sparse.Sparse) -> dict[int, bytes]:
+    """Every sector that does not read as zeros."""
+    found: dict[int, bytearray] = {}
+    position = 0
+    for piece in content.pieces():
+        if isinstance(piece, int):
+            position += piece
+            continue
+        offset = 0
+        while offset < len(piece):
+            sector, inside = divmod(position + offset, vhd.SECTOR)
+            part = piece[offset:offset + vhd.SECTOR - inside]
+            if any(part):
+                whole = found.setdefault(sector, bytearray(vhd.SECTOR))
+                whole[inside:inside + len(part)] = part
+            offset += len(part)
+        position += len(piece)
+    return {sector: bytes(data) for sector, data in found.items()}
+
+
+def content_allocation(content: sparse.Sparse) -> int:
+    """Bytes in the 4 KiB pages that hold anything but zeros."""
+    return PAGE * len({sector * vhd.SECTOR // PAGE
+                       for sector in content_sectors(content)})
+
+
+def _difference(path: typing.Any, wanted_size: int,
+                wanted: dict[int, bytes]) -> str | None:
     length = os.stat(path).st_size
-    if length != size(layers):
-        return f'{length} bytes long, expected {size(layers)}'
+    if length != wanted_size:
+        return f'{length} bytes long, expected {wanted_size}'
     for sector, found in stored_sectors(path):
         data = wanted.pop(sector, ZERO_SECTOR)[:len(found)]
         if found != data:
