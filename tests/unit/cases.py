@@ -59,6 +59,19 @@ def fixtures(test):
     return FIXTURES
 
 
+def heed_signals(test):
+    """Let the signals that end a program end this one and its children.
+
+    Whoever runs the tests may have them ignored: shells start what they put
+    in the background with SIGINT ignored, and ``nohup`` ignores SIGHUP.
+    """
+    for number, handler in ((signal.SIGINT, signal.default_int_handler),
+                            (signal.SIGTERM, signal.SIG_DFL),
+                            (signal.SIGHUP, signal.SIG_DFL)):
+        test.addCleanup(signal.signal, number,
+                        signal.signal(number, handler))
+
+
 class ConvertCase(unittest.TestCase):
     """Converts archives into an empty directory and looks at what is left.
 

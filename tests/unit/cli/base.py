@@ -20,7 +20,6 @@ import json
 import logging
 import os
 import pty
-import signal
 import struct
 import subprocess
 import sys
@@ -53,8 +52,7 @@ class CommandCase(cases.ConvertCase):
 
     def setUp(self):
         super().setUp()
-        for number in (signal.SIGTERM, signal.SIGHUP):
-            self.addCleanup(signal.signal, number, signal.getsignal(number))
+        cases.heed_signals(self)
         root = logging.getLogger()
         self.addCleanup(root.setLevel, root.level)
 

@@ -869,6 +869,7 @@ class Sources(cases.ConvertCase):
         self.assertEqual([], os.listdir(self.output))
 
     def test_interruption_leaves_nothing(self):
+        cases.heed_signals(self)
         main = threading.main_thread().ident
         signals = iter([signal.SIGINT])
 
