@@ -79,9 +79,17 @@ def add_archive(parser: argparse.ArgumentParser) -> None:
 
 
 def _positive(argument: str) -> int:
-    number = int(argument)
+    """An argument as a positive number.
+
+    :raises ArgumentTypeError: it is none
+    """
+    try:
+        number = int(argument)
+    except ValueError:
+        number = 0
     if number < 1:
-        raise argparse.ArgumentTypeError(f'{argument} is not positive')
+        raise argparse.ArgumentTypeError(
+            f'{argument!r} is not a positive whole number')
     return number
 
 

@@ -57,6 +57,24 @@ class DiskMap:
         cell_size = 1 << max(self.size, _SECTOR).bit_length()
         return self.cells(cell_size)[0]
 
+    def extents(self, rank: int) -> Iterator[tuple[int, int]]:
+        """The stretches of the disk that come from one layer.
+
+        :param rank: of the layer; 0 for the leaf
+        :returns: (offset, size) in bytes, in order, no two of them adjacent
+        """
+        first, last = 0, 0
+        for region, mask in sorted(self.layers[rank].regions()):
+            for start, end in sectors.runs(mask, sectors.REGION_SECTORS):
+                offset = region * _REGION + start * _SECTOR
+                if offset != last:
+                    if first != last:
+                        yield first, last - first
+                    first = offset
+                last = region * _REGION + end * _SECTOR
+        if first != last:
+            yield first, min(last, self.size) - first
+
     def _cut_last_sector(self, cells: list[list[int]]) -> None:
         """The disk may end inside a sector."""
         excess = -self.size % _SECTOR

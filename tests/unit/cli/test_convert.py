@@ -254,6 +254,13 @@ class Failures(base.CommandCase):
             self.assertEqual(2, ended.status)
             self.assertNotIn('Traceback', ended.stderr)
 
+    def test_wrong_numbers(self):
+        for number in ('0', '-1', '1.5', 'many', '9' * 5000):
+            ended = self.run_apart('check', '--max-virtual-size', number, '-')
+            self.assertEqual(2, ended.status)
+            self.assertIn(f'argument --max-virtual-size: {number!r} is not a '
+                          'positive whole number', ended.stderr)
+
 
 #: What a failure to get memory in the midst of the work looks like.
 RUN_IN_LITTLE_MEMORY = """

@@ -13,10 +13,14 @@
 """``glance-xs-convert inspect``, and its picture of the disk."""
 
 import io
+import json
+import os
+import pathlib
 import re
 from xml.etree import ElementTree
 
 import ddt
+import yaml
 
 from glance_xs_convert import api
 from glance_xs_convert.cli import picture
@@ -87,6 +91,27 @@ class Inspect(base.CommandCase):
         [expected] = model.amounts(self.story.layers, 64 * MIB)
         self.assertEqual(expected, [row['Visible'] for row in ended.json()])
 
+    def test_extents(self):
+        """In JSON and YAML the map is a list; it is as the model says."""
+        for form, load in (('json', json.loads), ('yaml', yaml.safe_load)):
+            ended = self.run_here('inspect', '--map', '-f', form,
+                                  self.archive)
+            found = {
+                sector: rank for rank, row in enumerate(load(ended.stdout))
+                for extent in row['Extents']
+                for sector in range(extent['offset'] // vhd.SECTOR, (
+                    extent['offset'] + extent['size']) // vhd.SECTOR)}
+            self.assertEqual(
+                {sector: rank for sector in range(64 * MIB // vhd.SECTOR)
+                 if (rank := model.owner(self.story.layers, sector))
+                 is not None}, found)
+
+    def test_map_needs_a_format_with_room_for_it(self):
+        for form in ('csv', 'value'):
+            ended = self.run_here('inspect', '--map', '-f', form,
+                                  self.archive)
+            self.assert_fails(ended, f'a map cannot be written as {form}')
+
     def test_map(self):
         ended = self.run_here('inspect', '--map', self.archive)
         drawn = re.findall(r'^ +\d+ M?i?B ([.\w]+)$', ended.stdout, re.M)
@@ -127,10 +152,30 @@ class Inspect(base.CommandCase):
             int(rect.get('width')) // 8 for rect in root.iter(f'{SVG}rect')
             if rect.find(f'{SVG}title') is not None))
 
+    def test_existing_svg(self):
+        path = self.output / 'disk.svg'
+        path.write_text('mine')
+        ended = self.run_here('inspect', '--svg', path, self.archive)
+        self.assert_fails(ended, 'disk.svg exists')
+        self.assertEqual('mine', path.read_text())
+        ended = self.run_here('inspect', '--svg', path, '--force',
+                              self.archive)
+        self.assertEqual(0, ended.status)
+        self.assertEqual(f'{SVG}svg', ElementTree.parse(path).getroot().tag)
+
+    def test_svg_in_place_of_the_archive(self):
+        before = pathlib.Path(self.archive).read_bytes()
+        link = self.output / 'disk.svg'
+        os.link(self.archive, link)
+        ended = self.run_here('inspect', '--force', '--svg', link,
+                              self.archive)
+        self.assert_fails(ended, 'is the archive')
+        self.assertEqual(before, link.read_bytes())
+
     def test_unwritable_svg(self):
         ended = self.run_here('inspect', '--svg', self.scratch / 'no' / 'svg',
                               self.archive)
-        self.assert_fails(ended, 'cannot be written')
+        self.assert_fails(ended, 'cannot be created')
 
 
 def letters(layers, cell_size):

@@ -42,6 +42,16 @@ def chain_in_disorder(seed):
         layers, order=rng.sample(range(count), count)))
 
 
+def joined(ranges):
+    """Ranges in order, those that touch made one."""
+    whole = []
+    for each in ranges:
+        if whole and whole[-1].stop == each.start:
+            each = range(whole.pop().start, each.stop)
+        whole.append(each)
+    return whole
+
+
 @ddt.ddt
 class Footprint(cases.ConvertCase):
 
@@ -61,6 +71,20 @@ class Footprint(cases.ConvertCase):
             self.assertEqual(model.amounts(layers, cell_size),
                              disk_map.cells(cell_size))
         self.assertEqual(model.amounts(layers, 4 * MIB)[0], disk_map.sizes())
+
+    @ddt.data(*range(64, 80))
+    def test_extents(self, seed):
+        layers, data = chain_in_disorder(seed)
+        disk_map = api.check(io.BytesIO(data)).disk_map
+        size = model.size(layers)
+        for rank in range(len(layers)):
+            extents = list(disk_map.extents(rank))
+            found = [range(offset, offset + size) for offset, size in extents]
+            wanted = [
+                range(sector * 512, min(size, sector * 512 + 512))
+                for sector in range(-(-size // 512))
+                if model.owner(layers, sector) == rank]
+            self.assertEqual(joined(wanted), found)
 
     @ddt.data(*range(40, 64))
     def test_space(self, seed):
