@@ -33,18 +33,19 @@ from glance_xs_convert import exceptions
 _INTERVAL = 0.5
 _SUFFIX = '.ticket'
 _TICKET = re.compile(r'[0-9]{20}-[0-9a-f-]{36}' + re.escape(_SUFFIX))
+_UNFINISHED = re.compile(r'\.' + _TICKET.pattern)
 
 
 class Abandoned(Exception):
-    """Who has a turn cannot end it properly: the ticket is to stay."""
+    """Raised when a holder cannot clean up; its ticket is kept."""
 
 
 @contextlib.contextmanager
-def turn(most: int, label: str, waiting: Callable[[int], None],
+def turn(limit: int, label: str, waiting: Callable[[int], None],
          directory: str | None = None) -> Iterator[None]:
     """Wait for a turn, and have it.
 
-    :param most: how many may have their turn at once; 0 for any number
+    :param limit: how many may have their turn at once; 0 for any number
     :param label: what the turn is for, of which :func:`collect` tells
     :param waiting: called again and again while waiting, with the number of
                     those who came before; what it raises ends the wait
@@ -65,7 +66,7 @@ def turn(most: int, label: str, waiting: Callable[[int], None],
             f'used: {error.strerror or error}') from error
     stays = False
     try:
-        while most and (ahead := _ahead(directory, ticket)) >= most:
+        while limit and (ahead := _ahead(directory, ticket)) >= limit:
             waiting(ahead)
             time.sleep(_INTERVAL)
         yield
@@ -119,7 +120,7 @@ def _check_owner(directory: str) -> None:
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
         raise PermissionError('it belongs to somebody else')
     if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-        raise PermissionError('others can write to it, too')
+        raise PermissionError('others can write to it')
 
 
 def _draw(directory: str, label: str) -> tuple[int, str]:
@@ -128,6 +129,10 @@ def _draw(directory: str, label: str) -> tuple[int, str]:
         newest = max(_tickets(directory), default='0')
         number = max(time.time_ns(), int(newest.partition('-')[0]) + 1)
         name = f'{number:020d}-{uuid.uuid4()}{_SUFFIX}'
+        # Nobody else draws now, so nobody will finish these any more.
+        for unfinished in filter(_UNFINISHED.fullmatch,
+                                 os.listdir(directory)):
+            os.unlink(os.path.join(directory, unfinished))
         hidden = os.path.join(directory, f'.{name}')
         descriptor = os.open(hidden, os.O_RDWR | os.O_CREAT | os.O_EXCL,
                              0o600)
@@ -138,6 +143,7 @@ def _draw(directory: str, label: str) -> tuple[int, str]:
             os.rename(hidden, os.path.join(directory, name))
         except BaseException:
             os.close(descriptor)
+            os.unlink(hidden)
             raise
     return descriptor, name
 

@@ -61,8 +61,8 @@ class TurnsCase(unittest.TestCase):
         self.addCleanup(scratch.cleanup)
         self.directory = pathlib.Path(scratch.name)
 
-    def turn(self, most, label='A test', waiting=stop):
-        return turns.turn(most, label, waiting, str(self.directory))
+    def turn(self, limit, label='A test', waiting=stop):
+        return turns.turn(limit, label, waiting, str(self.directory))
 
     def holder(self):
         """Another process that has its turn."""
@@ -159,6 +159,23 @@ class Order(TurnsCase):
         with futures.ThreadPoolExecutor(12) as pool:
             list(pool.map(take, range(600)))
         self.assertEqual(2, most)
+        self.assertEqual([], self.tickets())
+
+    def test_ticket_that_cannot_be_written(self):
+        for name in ('write', 'fsync', 'rename'):
+            with (mock.patch.object(turns.os, name, autospec=True,
+                                    side_effect=OSError(28, 'No space')),
+                  self.assertRaisesRegex(exceptions.ConverterStopped,
+                                         'No space'), self.turn(1)):
+                self.fail('there is no ticket')
+            self.assertEqual([], self.tickets())
+
+    def test_process_was_killed_before_its_ticket_was_seen(self):
+        with self.turn(1):
+            ticket, = self.tickets()
+        self.directory.joinpath('.' + ticket).touch()
+        with self.turn(1):
+            self.assertEqual(1, len(self.tickets()))
         self.assertEqual([], self.tickets())
 
     def test_ticket_that_is_late(self):
