@@ -30,10 +30,11 @@ import uuid
 import warnings
 
 from oslo_upgradecheck import upgradecheck
+from oslo_utils import units
 from stevedore import named
 
 from glance_xs_convert.converter.vhd import layout
-from glance_xs_convert.deployment import configuration as deployment_
+from glance_xs_convert.deployment import configuration
 from glance_xs_convert import exceptions
 from glance_xs_convert.plugin import opts
 from glance_xs_convert import text
@@ -43,62 +44,59 @@ Code = upgradecheck.Code
 Result = upgradecheck.Result
 
 _NAMESPACE = 'glance.image_import.plugins'
-_PLUGIN = 'xs_convert'
 _DECOMPRESSION = 'image_decompression'
 _CONVERSION = 'image_conversion'
 
 #: What the upload filter is called in glance-api-paste.ini, one or the other.
 _FILTERS = ('#xs_convert_upload', 'glance_xs_convert.plugin.upload_filter:')
-_DIRECT = 'glance-direct'
 _PLAIN_UPLOADS = {
-    'convert': 'they are imported, and thereby converted',
-    'pass': 'they are stored as they come, by on_plain_upload',  # nosec B105
-    'refuse': 'they are refused, by on_plain_upload',
+    'convert': 'the upload filter imports them, which converts them',
+    'pass': 'on_plain_upload lets them be stored as they come',  # nosec B105
+    'refuse': 'on_plain_upload has them refused',
 }
 
 #: The methods with which Glance runs import plugins.
 _METHODS = ('glance-direct', 'web-download', 'glance-download')
 
 #: With less room in staging, one image of the usual size may not fit.
-_LITTLE_ROOM = 10 * 1024 ** 3
+_LITTLE_ROOM = 10 * units.Gi
 
-_MIB = 1024 ** 2
-_SAMPLE_SIZE = 64 * 1024
+_SAMPLE_SIZE = 64 * units.Ki
 _SAMPLE_PATIENCE = 30
 
 
-def run_all(deployment: deployment_.Deployment,
+def run_all(deployment: configuration.Deployment,
             ) -> list[tuple[str, upgradecheck.Result]]:
     """All checks that need the configuration, with their names."""
     results = []
     for name, check in _CHECKS:
         try:
             result = check(deployment)
-        except deployment_.BadSetting as error:
+        except configuration.BadSetting as error:
             result = Result(Code.FAILURE, str(error))
         results.append((name, result))
     return results
 
 
-def _options(deployment: deployment_.Deployment) -> upgradecheck.Result:
+def _options(deployment: configuration.Deployment) -> upgradecheck.Result:
     deployment.options()
     return Result(Code.SUCCESS, f'the options in [{opts.GROUP}] are valid')
 
 
-def _enabled(deployment: deployment_.Deployment) -> upgradecheck.Result:
+def _enabled(deployment: configuration.Deployment) -> upgradecheck.Result:
     plugins = deployment.plugins()
-    if _PLUGIN in plugins:
+    if opts.PLUGIN in plugins:
         return Result(Code.SUCCESS,
                       f'image_import_plugins is [{",".join(plugins)}]')
-    reason = (f'{_PLUGIN} is not in image_import_plugins, which is '
+    reason = (f'{opts.PLUGIN} is not in image_import_plugins, which is '
               f'[{",".join(plugins)}]: XenServer images are stored as they '
               'come')
-    for similar in difflib.get_close_matches(_PLUGIN, plugins, 1):
-        reason += f'; is {similar} meant to be {_PLUGIN}?'
+    for similar in difflib.get_close_matches(opts.PLUGIN, plugins, 1):
+        reason += f'; is {similar} a misspelling of {opts.PLUGIN}?'
     return Result(Code.FAILURE, reason)
 
 
-def _loads(deployment: deployment_.Deployment) -> upgradecheck.Result:
+def _loads(deployment: configuration.Deployment) -> upgradecheck.Result:
     """Load the plugin as Glance does, but do not call it."""
     failures: list[BaseException] = []
     missing: set[str] = set()
@@ -106,7 +104,7 @@ def _loads(deployment: deployment_.Deployment) -> upgradecheck.Result:
         warnings.simplefilter('ignore')
         manager: named.NamedExtensionManager[object]
         manager = named.NamedExtensionManager(
-            _NAMESPACE, names=[_PLUGIN],
+            _NAMESPACE, names=[opts.PLUGIN],
             on_load_failure_callback=lambda _, __, error: failures.append(
                 error),
             on_missing_entrypoints_callback=missing.update,
@@ -119,98 +117,96 @@ def _loads(deployment: deployment_.Deployment) -> upgradecheck.Result:
                 "package into Glance's own Python environment, and run this "
                 'command there')
         return Result(Code.FAILURE,
-                      f'{_PLUGIN} can not be loaded: {error!r}')
+                      f'{opts.PLUGIN} cannot be loaded: {error!r}')
     if missing:
         return Result(Code.FAILURE,
-                      f'no package provides {_PLUGIN} in {_NAMESPACE}')
+                      f'no package provides {opts.PLUGIN} in {_NAMESPACE}')
     if len(manager.extensions) > 1:
-        return Result(Code.WARNING,
-                      f'{len(manager.extensions)} packages provide {_PLUGIN}')
+        return Result(Code.WARNING, f'{len(manager.extensions)} packages '
+                                    f'provide {opts.PLUGIN}')
     unknown = sorted(set(deployment.plugins()) - {
         point.name for point in importlib.metadata.entry_points(
             group=_NAMESPACE)})
     if unknown:
         return Result(Code.WARNING,
-                      f'{_PLUGIN} loads, but no package provides '
+                      f'{opts.PLUGIN} loads, but no package provides '
                       f'{", ".join(unknown)}')
     glance = importlib.metadata.version('glance')
-    return Result(Code.SUCCESS, f'{_PLUGIN} loads beside Glance {glance}')
+    return Result(Code.SUCCESS, f'{opts.PLUGIN} loads beside Glance {glance}')
 
 
-def _order(deployment: deployment_.Deployment) -> upgradecheck.Result:
+def _order(deployment: configuration.Deployment) -> upgradecheck.Result:
     plugins = deployment.plugins()
-    if _PLUGIN not in plugins:
-        return Result(Code.SUCCESS, f'{_PLUGIN} is not enabled')
-    before = plugins[:plugins.index(_PLUGIN)]
+    if opts.PLUGIN not in plugins:
+        return Result(Code.SUCCESS, f'{opts.PLUGIN} is not enabled')
+    before = plugins[:plugins.index(opts.PLUGIN)]
     if _CONVERSION in before:
         return Result(
             Code.FAILURE,
-            f'{_CONVERSION} comes before {_PLUGIN} and refuses XenServer '
-            f'images: put {_PLUGIN} first')
+            f'{_CONVERSION} comes before {opts.PLUGIN} and refuses XenServer '
+            f'images: put {opts.PLUGIN} first')
     if _DECOMPRESSION in before:
         return Result(
             Code.WARNING,
-            f'{_DECOMPRESSION} comes before {_PLUGIN}: that works, but takes '
-            'time and room in staging for nothing')
-    return Result(Code.SUCCESS, f'nothing comes before {_PLUGIN} that needs '
-                                'to come after it')
+            f'{_DECOMPRESSION} comes before {opts.PLUGIN}: this works, but '
+            'wastes time and space in staging')
+    return Result(Code.SUCCESS, f'nothing that must follow {opts.PLUGIN} '
+                                'comes before it')
 
 
-def _import_methods(deployment: deployment_.Deployment,
+def _import_methods(deployment: configuration.Deployment,
                     ) -> upgradecheck.Result:
     enabled = deployment.import_methods()
     methods = [method for method in enabled if method in _METHODS]
     if not methods:
         return Result(
             Code.FAILURE,
-            f'enabled_import_methods is [{",".join(enabled)}], and import '
-            f'plugins run with none of these but {", ".join(_METHODS)}')
+            f'enabled_import_methods is [{",".join(enabled)}], but Glance '
+            f'runs import plugins only for {", ".join(_METHODS)}')
     return Result(Code.SUCCESS, f'import with {", ".join(methods)}')
 
 
-def _plain_uploads(deployment: deployment_.Deployment,
+def _plain_uploads(deployment: configuration.Deployment,
                    ) -> upgradecheck.Result:
     """What becomes of XenServer images that are not imported."""
     filters = deployment.filters()
     if filters is None:
-        return Result(Code.SUCCESS, 'glance-api-paste.ini is not found')
+        return Result(Code.SUCCESS, 'glance-api-paste.ini was not found')
     if not any(known in one for one in filters for known in _FILTERS):
         return Result(Code.SUCCESS, 'they are stored as they come: the '
                                     'filter xs_convert_upload is not used')
     action = deployment.options().on_plain_upload
-    if action == 'convert' and (
-            _PLUGIN not in deployment.plugins()
-            or _DIRECT not in deployment.import_methods()):
-        return Result(
-            Code.WARNING,
-            'they are stored as they come: the filter xs_convert_upload '
-            f'needs {_PLUGIN} in image_import_plugins and {_DIRECT} in '
-            'enabled_import_methods')
+    missing = opts.missing_for_uploads(
+        deployment.import_methods(), deployment.plugins())
+    if action == 'convert' and missing:
+        return Result(Code.WARNING, 'they are stored as they come, not '
+                                    f'converted, because {missing}')
     return Result(Code.SUCCESS, _PLAIN_UPLOADS[action])
 
 
-def _staging(deployment: deployment_.Deployment) -> upgradecheck.Result:
+def _staging(deployment: configuration.Deployment) -> upgradecheck.Result:
     path = deployment.staging()
     try:
         with tempfile.TemporaryFile(dir=path):
             room = shutil.disk_usage(path).free
             owner = _owner(path)
     except FileNotFoundError:
-        return Result(Code.FAILURE, f'the staging area {path} is not there')
+        return Result(Code.FAILURE, f'the staging area {path} does not exist')
     except OSError as error:
         return Result(
             Code.FAILURE,
-            f'{_user(os.geteuid())} can not write to the staging area '
+            f'{_user(os.geteuid())} cannot write to the staging area '
             f'{path}: {error.strerror}')
     details = (f'{_user(os.geteuid())} can write to {path}, which belongs to '
                f'{owner}; {text.size(room)} are free')
     if room < _LITTLE_ROOM:
-        return Result(Code.WARNING, details + ', which is little for an '
-                                              'archive and its raw disk')
+        return Result(Code.WARNING, details + ', which may be too '
+                                              'little for an archive and '
+                                              'its raw disk')
     return Result(Code.SUCCESS, details)
 
 
-def _converter(deployment: deployment_.Deployment) -> upgradecheck.Result:
+def _converter(deployment: configuration.Deployment) -> upgradecheck.Result:
     """Convert an image of one small layer, as the plugin would."""
     python = child.interpreter(deployment.interpreter())
     options = deployment.options()
@@ -222,18 +218,18 @@ def _converter(deployment: deployment_.Deployment) -> upgradecheck.Result:
         request = child.Request(
             str(archive), str(raw), bare=False,
             limits=opts.limits_of(options),
-            max_memory=options.max_memory * _MIB,
+            max_memory=options.max_memory * units.Mi,
             max_cpu_time=options.max_cpu_time)
         try:
             child.run(request, python, lambda progress: None,
                       _SAMPLE_PATIENCE)
         except (exceptions.XsConvertError, OSError) as error:
             return Result(Code.FAILURE,
-                          f'a sample is not converted by {python}: {error}')
+                          f'{python} cannot convert a sample: {error}')
         if raw.read_bytes() != data:
             return Result(Code.FAILURE,
-                          f'a sample is converted wrongly by {python}')
-    return Result(Code.SUCCESS, f'a sample is converted by {python}')
+                          f'{python} converts a sample wrongly')
+    return Result(Code.SUCCESS, f'{python} converts a sample')
 
 
 def sample(data: bytes) -> bytes:
@@ -268,7 +264,7 @@ def _user(number: int) -> str:
         return f'the user {number}'
 
 
-_CHECKS: list[tuple[str, Callable[[deployment_.Deployment],
+_CHECKS: list[tuple[str, Callable[[configuration.Deployment],
                                   upgradecheck.Result]]] = [
     ('Options', _options),
     ('Plugin is enabled', _enabled),

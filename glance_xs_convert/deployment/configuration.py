@@ -14,7 +14,7 @@
 
 The options are Glance's own, as they stand in its ``common/config.py``,
 ``common/wsgi.py`` and ``async_/flows/api_image_import.py``, and in
-``_drivers/filesystem.py`` of glance_store; those with a bad value are only
+``multi_backend.py`` of glance_store; those with a bad value are only
 found out when they are asked for.
 """
 
@@ -37,11 +37,16 @@ _PASTE_CONFIG = 'glance-api-paste.ini'
 _STAGING_STORE = 'os_glance_staging_store'
 _FILE_SCHEME = 'file://'
 
-_OPTS: dict[str | None, list[cfg.Opt]] = {
+#: By their groups.
+GLANCE_OPTS: dict[str | None, list[cfg.Opt]] = {
     None: [
         cfg.DictOpt('enabled_backends'),
         cfg.ListOpt('enabled_import_methods',
-                    item_type=types.String(quotes=True), bounds=True,
+                    item_type=types.String(
+                        choices=['glance-direct', 'web-download',
+                                 'copy-image', 'glance-download'],
+                        quotes=True),
+                    bounds=True,
                     default=['glance-direct', 'web-download', 'copy-image']),
         cfg.StrOpt('node_staging_uri', default='file:///tmp/staging/'),
     ],
@@ -50,15 +55,17 @@ _OPTS: dict[str | None, list[cfg.Opt]] = {
                     item_type=types.String(quotes=True), bounds=True,
                     default=[]),
     ],
-    _STAGING_STORE: [cfg.StrOpt('filesystem_store_datadir')],
+    _STAGING_STORE: [
+        cfg.StrOpt('filesystem_store_datadir',
+                   default=f'/var/lib/glance/{_STAGING_STORE}'),
+    ],
     'paste_deploy': [cfg.StrOpt('flavor'), cfg.StrOpt('config_file')],
     'wsgi': [cfg.StrOpt('python_interpreter')],
-    opts.GROUP: opts.OPTS,
 }
 
 
 class BadSetting(Exception):
-    """A setting of Glance's that can not work."""
+    """A setting of Glance's that cannot work."""
 
 
 class Deployment:
@@ -67,14 +74,15 @@ class Deployment:
     :param files: instead of the files that Glance's WSGI application reads
     :param directories: instead of the directories that it reads
     :param environment: of the process
-    :raises BadSetting: the configuration can not be read
+    :raises BadSetting: the configuration cannot be read
     """
 
     def __init__(self, files: Iterable[str], directories: Iterable[str],
                  environment: Mapping[str, str]) -> None:
         self._conf = cfg.ConfigOpts()
-        for group, options in _OPTS.items():
+        for group, options in GLANCE_OPTS.items():
             self._conf.register_opts(options, group=group)
+        self._conf.register_opts(opts.OPTS, group=opts.GROUP)
         arguments = [*(f'--config-file={path}' for path in files),
                      *(f'--config-dir={path}' for path in directories)]
         try:
@@ -115,7 +123,7 @@ class Deployment:
         uri = self._get('node_staging_uri')
         if not uri.startswith(_FILE_SCHEME):
             raise BadSetting(
-                f'node_staging_uri is {uri}, and no {_FILE_SCHEME} URI')
+                f'node_staging_uri is {uri}, not a {_FILE_SCHEME} URI')
         return str(uri.removeprefix(_FILE_SCHEME))
 
     def interpreter(self) -> str | None:
@@ -123,12 +131,12 @@ class Deployment:
         return self._get('python_interpreter', 'wsgi') or None
 
     def filters(self) -> list[str] | None:
-        """What the filters before Glance's API are, in their order.
+        """The filters before Glance's API, in their order.
 
-        Of each it is what loads it: an entry point or a factory. None if
+        Each is given by what loads it, an entry point or a factory. None if
         the file with the pipelines is not found.
 
-        :raises BadSetting: the file can not be read
+        :raises BadSetting: the file cannot be read
         """
         path = (self._get('config_file', 'paste_deploy')
                 or self._conf.find_file(_PASTE_CONFIG))

@@ -12,13 +12,20 @@
 
 """The options of the group ``[xs_convert]``."""
 
+from collections.abc import Collection
+
 from oslo_config import cfg
+from oslo_utils import units
 
 from glance_xs_convert import limits
 
 GROUP = 'xs_convert'
 
-_GIB = 1024 ** 3
+#: What the plugin is called in image_import_plugins.
+PLUGIN = 'xs_convert'
+#: The import method with which the upload filter imports.
+UPLOAD_METHOD = 'glance-direct'
+
 _DEFAULTS = limits.Limits()
 
 OPTS: list[cfg.Opt] = [
@@ -102,7 +109,7 @@ Related options:
 """),
     cfg.IntOpt(
         'max_virtual_size',
-        default=_DEFAULTS.max_virtual_size // _GIB,
+        default=_DEFAULTS.max_virtual_size // units.Gi,
         min=1,
         help="""
 The largest disk that is converted, in GiB.
@@ -180,5 +187,19 @@ def limits_of(group: cfg.ConfigOpts.GroupAttr) -> limits.Limits:
     :param group: ``CONF.xs_convert``
     """
     return limits.Limits(
-        max_virtual_size=group.max_virtual_size * _GIB,
+        max_virtual_size=group.max_virtual_size * units.Gi,
         max_chain_length=group.max_chain_length)
+
+
+def missing_for_uploads(import_methods: Collection[str],
+                        import_plugins: Collection[str]) -> str | None:
+    """What keeps the upload filter from importing, or None.
+
+    :param import_methods: Glance's enabled_import_methods
+    :param import_plugins: Glance's image_import_plugins
+    """
+    if UPLOAD_METHOD not in import_methods:
+        return f'{UPLOAD_METHOD} is not among the enabled_import_methods'
+    if PLUGIN not in import_plugins:
+        return f'{PLUGIN} is not among the image_import_plugins'
+    return None

@@ -25,7 +25,6 @@ and ``api/v2/images.py``.
 
 from collections.abc import Callable
 from collections.abc import Iterable
-import contextlib
 import os
 import re
 from typing import Any
@@ -39,6 +38,8 @@ import webob  # type: ignore[import-untyped]
 import webob.exc  # type: ignore[import-untyped]
 
 from glance_xs_convert.plugin import opts
+from glance_xs_convert.plugin import selection
+from glance_xs_convert.plugin import staging
 
 LOG = logging.getLogger(__name__)
 
@@ -61,8 +62,6 @@ REFUSAL = ('Data of {disk_format}/{container_format} images is not accepted '
 #: fail in Glance, and leave data behind.
 BUSY = 'Data of image {id} is being uploaded already.'
 
-_PLUGIN = 'xs_convert'
-_METHOD = 'glance-direct'
 #: What the path of an upload is behind Glance's version negotiation.
 _UPLOAD = re.compile('(/v2/images/[^/]+)/file/?')
 #: The property of an image that names the task which imports it.
@@ -102,7 +101,11 @@ class UploadFilter:
         if found.status_int != 200:
             return found
         image = found.json
-        if not _is_ours(image) or _is_misdirected(request):
+        # Its status may be any: Glance refuses those that wait for no data,
+        # and another request may change it at any moment.
+        if (not selection.is_selected(
+                image['disk_format'], image['container_format'])
+                or _is_misdirected(request)):
             return self.application
         if self.refuses:
             return webob.exc.HTTPConflict(REFUSAL.format(**image))
@@ -160,21 +163,8 @@ def _to_import(request: Any, path: str) -> Any:
     copy = _without_body(request, path)
     copy.method = 'POST'
     copy.content_type = 'application/json'
-    copy.json = {'method': {'name': _METHOD}}
+    copy.json = {'method': {'name': opts.UPLOAD_METHOD}}
     return copy
-
-
-def _is_ours(image: dict[str, Any]) -> bool:
-    """Whether a record is declared to be what the plugin converts.
-
-    It may be in any status: those that wait for no data are refused by
-    Glance, and what it was a moment ago says nothing.
-    """
-    containers = ['ovf']
-    if CONF[opts.GROUP].convert_bare_vhd:
-        containers.append('bare')
-    return (image['disk_format'] == 'vhd'
-            and image['container_format'] in containers)
 
 
 def _is_misdirected(request: Any) -> bool:
@@ -213,27 +203,13 @@ def _take_back(context: Any, before: dict[str, Any], path: str, staged: bool,
     image = repo.get(before['id'])
     task = image.extra_properties.get(_IMPORT_TASK)
     if image.status == 'queued':
-        _remove(path)
+        staging.remove(path)
     elif (staged and image.status == 'uploading'
           and task == before.get(_IMPORT_TASK)):
-        _remove(path)
+        staging.remove(path)
         image.status = 'queued'
         image.extra_properties.pop(_STAGE_HOST, None)
         repo.save(image, from_state='uploading')
-
-
-def _remove(path: str) -> None:
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(path)
-
-
-def _lacking() -> str | None:
-    """What Glance would need for imports of uploads, or None."""
-    if _METHOD not in CONF.enabled_import_methods:
-        return f'{_METHOD} is not among the enabled_import_methods'
-    if _PLUGIN not in CONF.image_import_opts.image_import_plugins:
-        return f'{_PLUGIN} is not among the image_import_plugins'
-    return None
 
 
 def filter_factory(global_conf: dict[str, str], **local_conf: str,
@@ -244,10 +220,12 @@ def filter_factory(global_conf: dict[str, str], **local_conf: str,
               has nothing to do, gives the application back
     """
     action = CONF[opts.GROUP].on_plain_upload
-    lacking = _lacking() if action == 'convert' else None
-    if lacking:
-        LOG.error('Uploads of XenServer images are not converted but stored '
-                  'as they come, because %s', lacking)
+    missing = opts.missing_for_uploads(
+        CONF.enabled_import_methods,
+        CONF.image_import_opts.image_import_plugins)
+    if action == 'convert' and missing:
+        LOG.error('Uploads of XenServer images are stored as they come, '
+                  'not converted, because %s', missing)
         action = 'pass'
 
     def make(application: Application) -> Application:

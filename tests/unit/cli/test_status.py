@@ -146,7 +146,7 @@ class PlainUploads(StatusCase):
         self.assert_result('Plain uploads', result, text)
 
     def test_no_paste_file(self):
-        self.assert_said('Success', 'glance-api-paste.ini is not found')
+        self.assert_said('Success', 'glance-api-paste.ini was not found')
 
     def test_no_filter(self):
         self.paste("""
@@ -161,13 +161,13 @@ class PlainUploads(StatusCase):
             [composite:api]
             default = cors context uploads rootapp
             """)
-        self.assert_said('Success', 'they are imported')
-        for action, text in (('pass', 'are stored as they come'),
-                             ('refuse', 'are refused')):
+        self.assert_said('Success', 'imports them')
+        for action, text in (('pass', 'stored as they come'),
+                             ('refuse', 'refused')):
             self.option(action)
             self.assert_said('Success', text)
         self.plugins('[image_conversion]')
-        self.assert_said('Warning', 'needs xs_convert')
+        self.assert_said('Warning', 'xs_convert is not among')
 
     def test_filter_of_older_releases(self):
         self.write('glance-api.conf', """
@@ -182,7 +182,7 @@ class PlainUploads(StatusCase):
             [pipeline:glance-api-keystone]
             pipeline = cors context uploads rootapp
             """)
-        self.assert_said('Warning', 'needs xs_convert')
+        self.assert_said('Warning', 'glance-direct is not among')
 
     def test_damaged(self):
         self.paste('nothing of the kind')
@@ -203,7 +203,7 @@ class Plugin(StatusCase):
     def test_misspelt(self):
         self.plugins('[xs-convert]')
         self.assert_result('Plugin is enabled', 'Failure',
-                           'is xs-convert meant to be xs_convert?')
+                           'is xs-convert a misspelling of xs_convert?')
 
     def test_without_brackets(self):
         self.plugins('xs_convert,image_conversion')
@@ -214,7 +214,7 @@ class Plugin(StatusCase):
                 ('[xs_convert]', 'Success', ''),
                 ('[xs_convert,image_decompression]', 'Success', ''),
                 ('[image_conversion,xs_convert]', 'Failure', 'put xs_convert'),
-                ('[image_decompression,xs_convert]', 'Warning', 'that works'),
+                ('[image_decompression,xs_convert]', 'Warning', 'this works'),
                 ('[no_op]', 'Success', 'not enabled')):
             self.plugins(value)
             self.assert_result('Order of plugins', result, text)
@@ -233,7 +233,7 @@ class Plugin(StatusCase):
     def test_import_methods(self):
         for value, result, text in (
                 ('[web-download]', 'Success', 'import with web-download'),
-                ('[copy-image]', 'Failure', 'run with none of these'),
+                ('[copy-image]', 'Failure', 'runs import plugins only for'),
                 ('web-download', 'Failure', '[')):
             with open(self.etc / 'glance-api.conf', 'a') as file:
                 file.write(f'[DEFAULT]\nenabled_import_methods = {value}\n')
@@ -266,7 +266,7 @@ class Staging(StatusCase):
             [DEFAULT]
             node_staging_uri = http://127.0.0.1/
             """)
-        self.assert_result('Staging area', 'Failure', 'no file:// URI')
+        self.assert_result('Staging area', 'Failure', 'not a file:// URI')
 
     def test_not_configured(self):
         self.write('glance-api.conf', """
@@ -274,16 +274,26 @@ class Staging(StatusCase):
             enabled_backends = one:file
             """)
         self.assert_result('Staging area', 'Failure',
+                           '/var/lib/glance/os_glance_staging_store')
+
+    def test_configured_as_nothing(self):
+        self.write('glance-api.conf', """
+            [DEFAULT]
+            enabled_backends = one:file
+            [os_glance_staging_store]
+            filesystem_store_datadir =
+            """)
+        self.assert_result('Staging area', 'Failure',
                            'filesystem_store_datadir is not set')
 
     def test_missing(self):
         self.staging.rmdir()
-        self.assert_result('Staging area', 'Failure', 'is not there')
+        self.assert_result('Staging area', 'Failure', 'does not exist')
 
     def test_no_directory(self):
         self.staging.rmdir()
         self.staging.write_text('')
-        self.assert_result('Staging area', 'Failure', 'can not write')
+        self.assert_result('Staging area', 'Failure', 'cannot write')
 
     @unittest.skipUnless(os.geteuid(), 'root may write everywhere')
     def test_not_writable(self):
@@ -292,7 +302,7 @@ class Staging(StatusCase):
 
     def test_little_room(self):
         with mock.patch.object(checks, '_LITTLE_ROOM', 1 << 80):
-            self.assert_result('Staging area', 'Warning', 'is little')
+            self.assert_result('Staging area', 'Warning', 'may be too little')
 
 
 class Converter(StatusCase):
