@@ -16,24 +16,24 @@ Source for what a plugin gets and has to leave behind: Glance,
 ``async_/flows/api_image_import.py`` and ``plugins/image_conversion.py``.
 """
 
-from concurrent import futures
-import fnmatch
-import math
+import dataclasses
 import os
-import time
 from typing import Any
 
 from glance.common import exception as glance_exception
-from glance.common.scripts import utils as script_utils
 from oslo_config import cfg
 from oslo_log import log as logging
+from oslo_utils import units
 from taskflow.patterns import linear_flow
 from taskflow import task
 from taskflow.types import failure
 
 from glance_xs_convert import exceptions
+from glance_xs_convert.plugin import image_record
 from glance_xs_convert.plugin import opts
 from glance_xs_convert.plugin import recovery
+from glance_xs_convert.plugin import selection
+from glance_xs_convert.plugin import shutdown
 from glance_xs_convert.plugin import staging
 from glance_xs_convert.plugin import task_messages
 from glance_xs_convert.plugin import turns
@@ -46,18 +46,11 @@ CONF = cfg.CONF
 CONF.register_opts(opts.OPTS, group=opts.GROUP)
 
 _FILE_SCHEME = 'file://'
-_MIB = 1024 ** 2
 #: The processor time for any archive, in seconds, and for each MiB of it: a
 #: hundred times what an honest one takes.
 _CPU_TIME = 60
 _CPU_TIME_PER_MIB = 10
-#: How often the task's message is changed, in seconds.
-_REPORT_INTERVAL = 1.0
 _SIGNATURE_PREFIX = 'img_signature'
-#: Properties with this prefix are Glance's own.
-_RESERVED_PREFIX = 'os_glance_'
-#: Properties with this prefix say what an image was made of.
-PROVENANCE_PREFIX = 'xs_convert_'
 
 #: The import method whose own task sets the image back and cleans staging
 #: when a later task fails.
@@ -71,29 +64,47 @@ class ConversionFailed(glance_exception.UploadException):
     """The image is refused; the text reaches the message of its task."""
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Import:
+    """The import that a task belongs to.
+
+    :ivar task_id: of Glance's task, in its database
+    :ivar method: such as web-download
+    :ivar stores: the names of those to which the image is imported, none if
+                  Glance has but one
+    :ivar task_repo: where Glance's tasks are
+    :ivar image_repo: where the images are
+    :ivar action_wrapper: Glance's ImportActionWrapper for the image
+    """
+
+    task_id: str
+    method: str
+    stores: list[str]
+    task_repo: Any
+    image_repo: Any
+    action_wrapper: Any
+
+    @property
+    def image_id(self) -> str:
+        return str(self.action_wrapper.image_id)
+
+
 class ConvertXenServerImage(task.Task):
     """Replaces a XenServer archive in staging by the raw disk in it."""
 
     default_provides = 'file_path'
 
-    def __init__(self, task_id: str, task_type: str, task_repo: Any,
-                 image_repo: Any, action_wrapper: Any,
-                 stores: list[str | None], import_method: str) -> None:
-        self.task_id = task_id
-        self.task_repo = task_repo
-        self.image_repo = image_repo
-        self.action_wrapper = action_wrapper
-        self.stores = [store for store in stores if store]
-        self.import_method = import_method
-        self.staged = ''
-        self.told_at = -math.inf
-        self.old_attributes: dict[str, Any] = {}
-        self.old_properties: dict[str, str] = {}
-        super().__init__(name=f'{task_type}-XSConvert-{task_id}')
-
-    @property
-    def image_id(self) -> str:
-        return str(self.action_wrapper.image_id)
+    def __init__(self, name: str, of: Import) -> None:
+        self._import = of
+        self._messages = task_messages.TaskMessages(
+            task_repo=of.task_repo, task_id=of.task_id,
+            action_wrapper=of.action_wrapper)
+        #: The path of the archive; None until the image is known to be one
+        #: that the plugin converts.
+        self._staged: str | None = None
+        #: What gives the image's record back what the conversion changed.
+        self._undo: image_record.Change | None = None
+        super().__init__(name=name)
 
     def execute(self, file_path: str, **kwargs: Any) -> str:
         """Convert the staged data, if the image is a XenServer one.
@@ -102,29 +113,37 @@ class ConvertXenServerImage(task.Task):
         :returns: the URI, unchanged
         :raises ConversionFailed: the image is refused
         """
-        self.staged = file_path.removeprefix(_FILE_SCHEME)
         recovery.recover(CONF[opts.GROUP].lock_path)
-        image = self.image_repo.get(self.image_id)
-        if not _is_ours(image):
+        staged = file_path.removeprefix(_FILE_SCHEME)
+        try:
+            image = self._import.image_repo.get(self._import.image_id)
+        except glance_exception.NotFound:
+            staging.remove(staged)
+            raise
+        if not selection.is_selected(image.disk_format,
+                                     image.container_format):
             return file_path
-        staging.remove_raw(self.staged)
-        raw = staging.raw_path(self.staged, self.task_id)
+        self._staged = staged
+        staging.remove_raw(staged)
+        raw = staging.raw_path(staged, self._import.task_id)
         try:
             _check_signature(image)
-            outcome = self._convert_in_turn(raw, image.container_format)
+            outcome = self._convert_in_turn(
+                staged, raw, bare=image.container_format == 'bare')
         except turns.Abandoned as error:
             # Glance has another message for it.
-            task_messages.fail(self.task_repo, self.task_id, recovery.MESSAGE)
+            self._messages.fail(recovery.MESSAGE)
             raise ConversionFailed(recovery.MESSAGE) from error
         except exceptions.XsConvertError as error:
             LOG.error('Image %(image)s is not converted: %(error)s',
-                      {'image': self.image_id, 'error': error})
+                      {'image': self._import.image_id, 'error': error})
             raise ConversionFailed(
                 f'The XenServer image cannot be converted: {error}.'
             ) from error
-        self._replace(raw, outcome)
+        self._replace(staged, raw, outcome)
         LOG.info('Image %(image)s converted: %(layers)d layers, %(size)d '
-                 'bytes', {'image': self.image_id, 'layers': outcome.layers,
+                 'bytes', {'image': self._import.image_id,
+                           'layers': outcome.layers,
                            'size': outcome.virtual_size})
         return file_path
 
@@ -133,202 +152,125 @@ class ConvertXenServerImage(task.Task):
 
         :param result: a Failure if it was this task that failed
         """
+        if self._staged is None:
+            return
         failed_here = isinstance(result, failure.Failure)
-        cleans_up = self.import_method != _WEB_DOWNLOAD and (
-            failed_here or self.import_method != _GLANCE_DOWNLOAD)
-        if self.staged:
-            staging.remove_raw(self.staged)
+        cleans_up = self._import.method != _WEB_DOWNLOAD and (
+            failed_here or self._import.method != _GLANCE_DOWNLOAD)
+        staging.remove_raw(self._staged)
         try:
-            with self.action_wrapper as action:
-                self._restore(action)
+            with self._import.action_wrapper as action:
+                if self._undo is not None:
+                    self._undo.apply(action)
                 if cleans_up:
-                    recovery.set_back(action, self.stores, failed_here)
+                    recovery.set_back(action, self._import.stores,
+                                      failed_here)
         except glance_exception.TaskAbortedError:
             LOG.warning('Image %s is imported by another task now',
-                        self.image_id)
+                        self._import.image_id)
         except glance_exception.NotFound:
             LOG.warning('Image %s was deleted while it was imported',
-                        self.image_id)
-            self._remove_staged()
+                        self._import.image_id)
+            staging.remove(self._staged)
         else:
             if cleans_up:
-                self._remove_staged()
-            if cleans_up and self.import_method == _GLANCE_DOWNLOAD:
+                staging.remove(self._staged)
+            if cleans_up and self._import.method == _GLANCE_DOWNLOAD:
                 self._end_import(result.exception)
 
-    def _convert_in_turn(self, raw: str, container_format: str,
+    def _convert_in_turn(self, staged: str, raw: str, *, bare: bool,
                          ) -> child.Outcome:
         """Convert as soon as not too many others do.
 
+        :param staged: the path of the archive
         :param raw: the path of the raw disk
+        :param bare: whether the archive is a VHD in no archive
         """
         group = CONF[opts.GROUP]
         request = child.Request(
-            self.staged, raw, container_format == 'bare',
-            opts.limits_of(group), group.max_memory * _MIB,
-            _cpu_time(group.max_cpu_time, os.path.getsize(self.staged)))
+            source=staged, target=raw, bare=bare,
+            limits=opts.limits_of(group),
+            max_memory=group.max_memory * units.Mi,
+            max_cpu_time=_processor_time(
+                group.max_cpu_time, os.path.getsize(staged)))
         label = recovery.Conversion(
-            self.image_id, self.task_id, self.staged).label()
-        with turns.turn(group.max_concurrent, label, self._report_waiting,
+            self._import.image_id, self._import.task_id, staged).label()
+        with turns.turn(group.max_concurrent, label, self._tell_waiting,
                         group.lock_path):
             return child.run(
                 request, child.interpreter(CONF.wsgi.python_interpreter),
-                self._report, group.progress_timeout)
+                self._tell_progress, group.progress_timeout)
 
     def _check_glance(self) -> None:
         """See that Glance can go on with the import after the conversion.
 
-        :raises Abandoned: it ends
+        :raises Abandoned: its process is about to end
         """
-        if _interpreter_ends():
-            LOG.warning('The conversion of image %s is given up: Glance ends',
-                        self.image_id)
+        if shutdown.has_begun():
+            LOG.warning('The conversion of image %s is given up: Glance is '
+                        'shutting down', self._import.image_id)
             raise turns.Abandoned
 
-    def _report_waiting(self, ahead: int) -> None:
+    def _tell_waiting(self, ahead: int) -> None:
         self._check_glance()
-        self._report_soon(
+        self._messages.tell(
             f'Waiting to be converted: {ahead} other XenServer '
             f'image{"s come" if ahead > 1 else " comes"} first')
 
-    def _report(self, progress: progress.Progress) -> None:
+    def _tell_progress(self, reached: progress.Progress) -> None:
         self._check_glance()
         text = 'Converting the XenServer image'
-        if progress.fraction is not None:
-            text += f': {progress.fraction:.0%}'
-        if progress.layer is not None:
-            text += f', layer {progress.layers} ({progress.layer})'
-        self._report_soon(text)
+        if reached.fraction is not None:
+            text += f': {reached.fraction:.0%}'
+        if reached.layer is not None:
+            text += f', layer {reached.layers} ({reached.layer})'
+        self._messages.tell(text)
 
-    def _report_soon(self, text: str) -> None:
-        """Tell it, unless something was told a moment ago."""
-        if time.monotonic() - self.told_at > _REPORT_INTERVAL:
-            task_messages.retried(lambda: self._tell(text))
-            self.told_at = time.monotonic()
-
-    def _tell(self, text: str) -> None:
-        """Put a text into the message of the image's task.
-
-        :raises TaskAbortedError: the import is not wanted any more, or
-                                  another task imports the image now
-        :raises NotFound: the image or its task is gone
-        """
-        self.action_wrapper.assert_task_lock()
-        import_task = script_utils.get_task(self.task_repo, self.task_id)
-        if import_task is None:
-            raise glance_exception.TaskNotFound(self.task_id)
-        if import_task.status != 'processing':
-            raise glance_exception.TaskAbortedError()
-        if import_task.message != text:
-            import_task.message = text
-            self.task_repo.save(import_task)
-
-    def _replace(self, raw: str, outcome: child.Outcome) -> None:
+    def _replace(self, staged: str, raw: str, outcome: child.Outcome,
+                 ) -> None:
         """Put the raw disk in the archive's place."""
-        with self.action_wrapper as action:
-            self.old_attributes = {
-                'disk_format': action.image_disk_format,
-                'container_format': action.image_container_format,
-                'size': action.image_size,
-                'virtual_size': None,
-            }
-            self.old_properties = action.image_extra_properties
-            action.set_image_attribute(
-                disk_format='raw', container_format='bare',
-                size=outcome.virtual_size,
-                virtual_size=outcome.virtual_size)
-            for name in self.old_properties:
-                if _is_unwanted(name):
-                    action.pop_extra_property(name)
-            if CONF[opts.GROUP].record_provenance:
-                action.set_image_extra_properties(
-                    self._provenance(outcome))
-            os.replace(raw, self.staged)
-        self.told_at = -math.inf
-        self._report_soon(
+        group = CONF[opts.GROUP]
+        with self._import.action_wrapper as action:
+            change = image_record.conversion(
+                action, outcome, remove=group.remove_properties,
+                provenance=group.record_provenance)
+            self._undo = change.inverse(action)
+            change.apply(action)
+            os.replace(raw, staged)
+        self._messages.tell_now(
             f'Converted the XenServer image: {outcome.layers} '
             f'layer{"s" if outcome.layers > 1 else ""}, '
             f'{outcome.virtual_size} bytes')
 
-    def _provenance(self, outcome: child.Outcome) -> dict[str, str]:
-        """The properties that say what the image was made of."""
-        return {
-            f'{PROVENANCE_PREFIX}source_format':
-                '{disk_format}/{container_format}'.format(
-                    **self.old_attributes),
-            f'{PROVENANCE_PREFIX}layers': str(outcome.layers),
-            f'{PROVENANCE_PREFIX}archive_size': str(outcome.source_size),
-            f'{PROVENANCE_PREFIX}archive_sha256': outcome.source_sha256,
-        }
-
-    def _restore(self, action: Any) -> None:
-        """Undo what was done to the image's record."""
-        action.set_image_attribute(**self.old_attributes)
-        if self.old_attributes:
-            for name in action.image_extra_properties:
-                if name.startswith(PROVENANCE_PREFIX):
-                    action.pop_extra_property(name)
-        action.set_image_extra_properties(
-            {name: value for name, value in self.old_properties.items()
-             if not name.startswith(_RESERVED_PREFIX)})
-
     def _end_import(self, error: BaseException) -> None:
-        """Tell why the import failed, and let the image go."""
-        text = (str(error) if isinstance(error, ConversionFailed)
-                else 'The XenServer image could not be converted')
-        task_messages.fail(self.task_repo, self.task_id, text)
-        self.action_wrapper.drop_lock_for_task()
-
-    def _remove_staged(self) -> None:
-        if self.staged:
-            staging.remove(self.staged)
+        """Say why the import failed, and release the image."""
+        self._messages.fail(
+            str(error) if isinstance(error, ConversionFailed)
+            else 'The XenServer image could not be converted')
+        self._import.action_wrapper.drop_lock_for_task()
 
 
-def _interpreter_ends() -> bool:
-    """Whether it takes no more work, and waits for its threads to end."""
-    try:
-        with futures.ThreadPoolExecutor(1) as pool:
-            pool.submit(int)
-    except RuntimeError:
-        return True
-    return False
-
-
-def _cpu_time(most: int, archive_size: int) -> int:
+def _processor_time(limit: int, archive_size: int) -> int:
     """The processor time for an archive, in seconds; 0 for no limit.
 
-    :param most: for the largest archives
+    :param limit: for the largest archives
     :param archive_size: in bytes
     """
-    return min(most, _CPU_TIME + _CPU_TIME_PER_MIB * archive_size // _MIB)
-
-
-def _is_ours(image: Any) -> bool:
-    """Whether the image is declared to be what the plugin converts."""
-    if image.disk_format != 'vhd':
-        return False
-    containers = ['ovf']
-    if CONF[opts.GROUP].convert_bare_vhd:
-        containers.append('bare')
-    return image.container_format in containers
-
-
-def _is_unwanted(name: str) -> bool:
-    """Whether a property is to be taken off converted images."""
-    patterns: list[str] = CONF[opts.GROUP].remove_properties
-    return not name.startswith(_RESERVED_PREFIX) and any(
-        fnmatch.fnmatchcase(name.replace('-', '_'), pattern.replace('-', '_'))
-        for pattern in patterns)
+    return min(limit, _CPU_TIME + _CPU_TIME_PER_MIB * archive_size // units.Mi)
 
 
 def _check_signature(image: Any) -> None:
+    """Refuse an image whose signature Glance would check later.
+
+    :raises SignedImage: it has one
+    """
     # Glance's own mapping gives nothing when it is iterated.
     if any(name.startswith(_SIGNATURE_PREFIX)
            for name in dict(image.extra_properties)):
         raise exceptions.SignedImage(
-            'the image is signed, and the signature of the archive is none '
-            'of the raw disk: import it without its img_signature '
-            'properties')
+            "the image is signed, and the archive's signature does not "
+            'apply to the converted disk: import it without its '
+            'img_signature properties')
 
 
 def get_flow(**kwargs: Any) -> linear_flow.Flow:
@@ -341,8 +283,12 @@ def get_flow(**kwargs: Any) -> linear_flow.Flow:
                    action_wrapper, backend (the stores) and import_req
     """
     import_req = kwargs.get('import_req') or {}
+    of = Import(
+        task_id=kwargs['task_id'],
+        method=import_req.get('method', {}).get('name', ''),
+        stores=[store for store in kwargs.get('backend') or [] if store],
+        task_repo=kwargs['task_repo'],
+        image_repo=kwargs.get('admin_repo') or kwargs['image_repo'],
+        action_wrapper=kwargs['action_wrapper'])
     return linear_flow.Flow(kwargs['task_type']).add(ConvertXenServerImage(
-        kwargs['task_id'], kwargs['task_type'], kwargs['task_repo'],
-        kwargs.get('admin_repo') or kwargs['image_repo'],
-        kwargs['action_wrapper'], kwargs.get('backend') or [],
-        import_req.get('method', {}).get('name', '')))
+        f'{kwargs["task_type"]}-XSConvert-{of.task_id}', of))

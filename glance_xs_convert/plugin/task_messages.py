@@ -10,13 +10,19 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""The tasks of imports, in Glance's database."""
+"""The tasks of imports in Glance's database, and the messages in them."""
 
 from collections.abc import Callable
+import math
+import time
 from typing import Any
 
+from glance.common import exception as glance_exception
 from glance.common.scripts import utils as script_utils
 from glance.common import utils as glance_utils
+
+#: How often a message is changed, in seconds.
+_INTERVAL = 1.0
 
 #: Calls again what fails because SQLite's file is locked; Glance before 33
 #: has no such thing.
@@ -24,12 +30,60 @@ retried: Callable[[Callable[[], None]], None] = getattr(
     glance_utils, 'retry_on_db_lock', lambda call: call())
 
 
-def fail(task_repo: Any, task_id: str, message: str) -> None:
+class TaskMessages:
+    """The messages that the owner of an image reads while it is imported.
+
+    :param task_id: of the task that imports the image
+    :param action_wrapper: Glance's ImportActionWrapper for the image
+    """
+
+    def __init__(self, *, task_repo: Any, task_id: str, action_wrapper: Any,
+                 ) -> None:
+        self._task_repo = task_repo
+        self._task_id = task_id
+        self._action_wrapper = action_wrapper
+        self._told_at = -math.inf
+
+    def tell(self, text: str) -> None:
+        """Show a text, unless another was shown less than a second ago.
+
+        :raises TaskAbortedError: the import is no longer wanted, or another
+                                  task imports the image now
+        :raises NotFound: the image or its task is gone
+        """
+        if time.monotonic() - self._told_at > _INTERVAL:
+            self.tell_now(text)
+
+    def tell_now(self, text: str) -> None:
+        """Show a text, whenever the last one was shown.
+
+        It raises what ``tell`` does.
+        """
+        retried(lambda: self._save(text))
+        self._told_at = time.monotonic()
+
+    def fail(self, text: str) -> None:
+        """Fail the task, unless it has ended or is gone."""
+        fail(self._task_repo, self._task_id, text)
+
+    def _save(self, text: str) -> None:
+        self._action_wrapper.assert_task_lock()
+        task = script_utils.get_task(self._task_repo, self._task_id)
+        if task is None:
+            raise glance_exception.TaskNotFound(self._task_id)
+        if task.status != 'processing':
+            raise glance_exception.TaskAbortedError()
+        if task.message != text:
+            task.message = text
+            self._task_repo.save(task)
+
+
+def fail(task_repo: Any, task_id: str, text: str) -> None:
     """Fail a task, unless it has ended or is gone."""
     def call() -> None:
         task = script_utils.get_task(task_repo, task_id)
         if task is not None and task.status == 'processing':
-            task.fail(message)
+            task.fail(text)
             task_repo.save(task)
 
     retried(call)

@@ -1,0 +1,105 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""What a conversion changes in an image's record, and how to undo it.
+
+Source for what can be changed: Glance, ``_ImportActions`` in
+``async_/flows/api_image_import.py``.
+"""
+
+from collections.abc import Iterable
+import dataclasses
+import fnmatch
+from typing import Any
+
+from glance_xs_convert.worker import child
+
+#: Properties with this prefix are Glance's own.
+_RESERVED_PREFIX = 'os_glance_'
+#: Properties with this prefix say what an image was made of.
+PROVENANCE_PREFIX = 'xs_convert_'
+
+
+@dataclasses.dataclass(frozen=True)
+class Change:
+    """A change of an image's record.
+
+    :ivar attributes: the new values by name
+    :ivar properties: likewise; None takes a property off the image
+    """
+
+    attributes: dict[str, Any]
+    properties: dict[str, str | None]
+
+    def apply(self, action: Any) -> None:
+        """Change the record.
+
+        :param action: what Glance's ImportActionWrapper gives
+        """
+        action.set_image_attribute(**self.attributes)
+        for name, value in self.properties.items():
+            if value is None:
+                action.pop_extra_property(name)
+        action.set_image_extra_properties(
+            {name: value for name, value in self.properties.items()
+             if value is not None})
+
+    def inverse(self, action: Any) -> 'Change':
+        """The change that undoes this one.
+
+        :param action: the same as for ``apply``, which comes later
+        """
+        properties = action.image_extra_properties
+        return Change(
+            attributes={
+                'disk_format': action.image_disk_format,
+                'container_format': action.image_container_format,
+                'size': action.image_size,
+                # Glance does not tell it, but it is not known before.
+                'virtual_size': None},
+            properties={
+                name: properties.get(name) for name in self.properties})
+
+
+def conversion(action: Any, outcome: child.Outcome, *,
+               remove: Iterable[str], provenance: bool) -> Change:
+    """The change that makes the record that of the raw disk.
+
+    :param action: as for ``Change.apply``
+    :param remove: patterns of the names of properties to be taken off
+    :param provenance: whether to record what the image was made of
+    """
+    patterns = list(remove)
+    properties: dict[str, str | None] = {
+        name: None for name in action.image_extra_properties
+        if _is_unwanted(name, patterns)}
+    if provenance:
+        properties |= {
+            f'{PROVENANCE_PREFIX}source_format':
+                f'{action.image_disk_format}/'
+                f'{action.image_container_format}',
+            f'{PROVENANCE_PREFIX}layers': str(outcome.layers),
+            f'{PROVENANCE_PREFIX}archive_size': str(outcome.source_size),
+            f'{PROVENANCE_PREFIX}archive_sha256': outcome.source_sha256,
+        }
+    return Change(
+        attributes={'disk_format': 'raw', 'container_format': 'bare',
+                    'size': outcome.virtual_size,
+                    'virtual_size': outcome.virtual_size},
+        properties=properties)
+
+
+def _is_unwanted(name: str, patterns: list[str]) -> bool:
+    """Whether a property is to be taken off converted images."""
+    return not name.startswith(_RESERVED_PREFIX) and any(
+        fnmatch.fnmatchcase(name.replace('-', '_'), pattern.replace('-', '_'))
+        for pattern in patterns)

@@ -1,0 +1,99 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""What a conversion changes in an image's record, and that it is undone."""
+
+from tests.unit.plugin import base
+
+if base.HAS_GLANCE:
+    from glance_xs_convert.plugin import image_record
+    from glance_xs_convert.worker import child
+
+
+class Record(base.GlanceCase):
+
+    PROPERTIES = {'hypervisor_type': 'xen', 'vm-mode': 'hvm', 'os_type': 'x'}
+
+    def setUp(self):
+        super().setUp()
+        self.image_id = self.new_image(extra_properties=self.PROPERTIES)
+        self.task_id = self.new_import(self.image_id)
+        self.begin(self.image_id, self.task_id)
+
+    def change(self, **options):
+        """Change the record, and give what undoes it."""
+        outcome = child.Outcome(
+            virtual_size=1 << 30, layers=3, bytes_written=1 << 20,
+            source_size=4711, source_sha256='c0ffee')
+        with self.wrapper(self.image_id, self.task_id) as action:
+            change = image_record.conversion(
+                action, outcome, **{'remove': [], 'provenance': True}
+                | options)
+            undo = change.inverse(action)
+            change.apply(action)
+        return undo
+
+    def undo(self, change):
+        with self.wrapper(self.image_id, self.task_id) as action:
+            change.apply(action)
+
+    def record(self):
+        image = self.image_repo.get(self.image_id)
+        return (
+            (image.disk_format, image.container_format, image.size,
+             image.virtual_size),
+            {name: value for name, value in dict(
+                image.extra_properties).items()
+             if not name.startswith('os_glance_')})
+
+    def test_provenance(self):
+        self.change()
+        self.assertEqual(
+            (('raw', 'bare', 1 << 30, 1 << 30),
+             {**self.PROPERTIES, 'xs_convert_source_format': 'vhd/ovf',
+              'xs_convert_layers': '3', 'xs_convert_archive_size': '4711',
+              'xs_convert_archive_sha256': 'c0ffee'}), self.record())
+
+    def test_no_provenance(self):
+        self.change(provenance=False)
+        self.assertEqual(self.PROPERTIES, self.record()[1])
+
+    def test_removed_properties(self):
+        """A dash is as good as an underscore; Glance's own stay."""
+        self.change(provenance=False, remove=['vm_mode', 'hypervisor*',
+                                              'os_glance*'])
+        self.assertEqual({'os_type': 'x'}, self.record()[1])
+        image = self.image_repo.get(self.image_id)
+        self.assertEqual(self.task_id,
+                         image.extra_properties['os_glance_import_task'])
+
+    def test_undone(self):
+        before = self.record()
+        self.undo(self.change(remove=['vm_mode']))
+        self.assertEqual(before, self.record())
+
+    def test_property_that_was_there_before(self):
+        """The record of an earlier conversion is given back, too."""
+        with self.wrapper(self.image_id, self.task_id) as action:
+            action.set_image_extra_properties({'xs_convert_layers': '7'})
+        self.undo(self.change())
+        self.assertEqual({**self.PROPERTIES, 'xs_convert_layers': '7'},
+                         self.record()[1])
+
+    def test_what_the_user_changes_meanwhile_stays(self):
+        undo = self.change()
+        image = self.image_repo.get(self.image_id)
+        image.extra_properties['os_type'] = 'changed'
+        self.image_repo.save(image)
+        self.undo(undo)
+        self.assertEqual({**self.PROPERTIES, 'os_type': 'changed'},
+                         self.record()[1])

@@ -1,0 +1,181 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""The task that Glance runs, on images in a database of Glance's."""
+
+import os
+import sys
+
+from testbed.images import archive
+from testbed.images import model
+from testbed.images import vhd
+from tests.unit.plugin import base
+
+if base.HAS_GLANCE:
+    from glance.common import exception
+    from taskflow.types import failure
+
+    from glance_xs_convert.plugin import task
+
+LAYERS = [vhd.Layer(4 * vhd.MIB, written=[(3, os.urandom(5120))])]
+
+
+class TaskCase(base.GlanceCase):
+    """Runs the task for an image that is importing."""
+
+    def setUp(self):
+        super().setUp()
+        self.conf.config(group='wsgi', python_interpreter=sys.executable)
+
+    def prepare(self, data=None, method='glance-direct', **attributes):
+        """An image with data in staging, and the task for it."""
+        self.image_id = self.new_image(**attributes)
+        self.task_id = self.new_import(self.image_id, method)
+        self.begin(self.image_id, self.task_id)
+        if data is None:
+            data = archive.tgz(archive.chain_members(LAYERS))
+        self.staged_path = self.stage(self.image_id, data)
+        flow = task.get_flow(**self.flow_arguments(
+            self.image_id, self.task_id, method))
+        self.task, = (node for node, _ in flow.iter_nodes())
+
+    def execute(self):
+        return self.task.execute(f'file://{self.staged_path}')
+
+    def execute_in_vain(self):
+        """:returns: the error, as a task's revert gets it"""
+        try:
+            self.execute()
+        except Exception:
+            return failure.Failure()
+        return self.fail('it does not fail')
+
+    def image(self):
+        return self.image_repo.get(self.image_id)
+
+    def assert_as_staged(self, status):
+        """The record is as it was before the import but for the status."""
+        image = self.image()
+        self.assertEqual(
+            (status, 'vhd', 'ovf', None, None),
+            (image.status, image.disk_format, image.container_format,
+             image.size, image.virtual_size))
+        self.assertEqual([], [name for name in dict(image.extra_properties)
+                              if name.startswith('xs_convert_')])
+
+
+class Convert(TaskCase):
+
+    def test_disk_replaces_archive(self):
+        self.prepare()
+        uri = self.execute()
+        self.assertEqual(f'file://{self.staged_path}', uri)
+        self.assertIsNone(model.difference(self.staged_path, LAYERS))
+        self.assertEqual([self.image_id], self.staged())
+        image = self.image()
+        self.assertEqual(
+            ('importing', 'raw', 'bare', 4 * vhd.MIB, 4 * vhd.MIB),
+            (image.status, image.disk_format, image.container_format,
+             image.size, image.virtual_size))
+        self.assertEqual(
+            'Converted the XenServer image: 1 layer, 4194304 bytes',
+            self.task_repo.get(self.task_id).message)
+
+    def test_residue_of_an_earlier_import(self):
+        self.prepare()
+        left = self.staging / f'{self.image_id}.some-task.raw.part'
+        left.touch()
+        self.execute()
+        self.assertEqual([self.image_id], self.staged())
+
+    def test_other_images(self):
+        for formats in (('qcow2', 'bare'), ('raw', 'bare'), ('vhd', 'bare'),
+                        ('vhdx', 'ovf')):
+            self.prepare(b'QFI\xfb', disk_format=formats[0],
+                         container_format=formats[1])
+            self.execute()
+            self.assertEqual(b'QFI\xfb', self.staged_path.read_bytes())
+
+    def test_signed(self):
+        self.prepare(extra_properties={'img_signature': 'c2lnbmVk'})
+        error = self.assertRaises(task.ConversionFailed, self.execute)
+        self.assertIn('the image is signed', str(error))
+
+    def test_deleted(self):
+        self.prepare()
+        image = self.image()
+        image.delete()
+        self.image_repo.remove(image)
+        self.assertRaises(exception.NotFound, self.execute)
+        self.assertEqual([], self.staged())
+
+
+class Revert(TaskCase):
+    """What is left of an import that fails."""
+
+    def test_refused(self):
+        self.prepare(b'no archive')
+        self.task.revert(self.execute_in_vain())
+        self.assert_as_staged('queued')
+        self.assertEqual([], self.staged())
+        self.assertEqual(
+            'fast', self.image().extra_properties['os_glance_failed_import'])
+
+    def test_later_task_fails(self):
+        """Then the record is given back, and nobody else cleans up."""
+        self.prepare()
+        self.task.revert(self.execute())
+        self.assert_as_staged('queued')
+        self.assertEqual([], self.staged())
+        self.assertNotIn('os_glance_failed_import',
+                         dict(self.image().extra_properties))
+
+    def test_download_cleans_up_itself(self):
+        self.prepare(method='web-download')
+        self.task.revert(self.execute())
+        self.assert_as_staged('importing')
+        self.assertEqual([self.image_id], self.staged())
+
+    def test_image_that_is_not_ours(self):
+        """Whatever fails later, it is Glance's business."""
+        for formats in (('qcow2', 'bare'), ('vhd', 'bare')):
+            self.prepare(b'QFI\xfb', disk_format=formats[0],
+                         container_format=formats[1])
+            before = self.image()
+            self.task.revert(self.execute())
+            image = self.image()
+            self.assertEqual(
+                ('importing', *formats, dict(before.extra_properties)),
+                (image.status, image.disk_format, image.container_format,
+                 dict(image.extra_properties)))
+            self.assertEqual(b'QFI\xfb', self.staged_path.read_bytes())
+
+    def test_deleted(self):
+        self.prepare(b'no archive')
+        error = self.execute_in_vain()
+        image = self.image()
+        image.delete()
+        self.image_repo.remove(image)
+        self.task.revert(error)
+        self.assertEqual([], self.staged())
+
+    def test_another_task_imports_the_image(self):
+        self.prepare(b'no archive')
+        error = self.execute_in_vain()
+        self.wrapper(self.image_id, self.task_id).drop_lock_for_task()
+        other = self.new_import(self.image_id)
+        self.task.revert(error)
+        image = self.image()
+        self.assertEqual(
+            ('importing', other),
+            (image.status, image.extra_properties['os_glance_import_task']))
+        self.assertEqual([self.image_id], self.staged())
