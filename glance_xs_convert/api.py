@@ -21,7 +21,7 @@ import os
 from typing import BinaryIO
 
 from glance_xs_convert.converter import convert as converter
-from glance_xs_convert.converter import survey
+from glance_xs_convert.converter.vhd import survey
 from glance_xs_convert import files
 from glance_xs_convert import limits
 from glance_xs_convert import progress

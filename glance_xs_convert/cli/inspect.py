@@ -27,7 +27,7 @@ from cliff import lister
 from glance_xs_convert import api
 from glance_xs_convert.cli import common
 from glance_xs_convert.cli import picture
-from glance_xs_convert.converter.disk import dry_run
+from glance_xs_convert.converter.disk import disk_map
 from glance_xs_convert.converter.vhd import chain
 from glance_xs_convert import exceptions
 from glance_xs_convert import files
@@ -127,7 +127,7 @@ class Inspect(common.Command, lister.Lister):
         return 0
 
 
-def _row(layer: chain.Layer) -> tuple[Any, ...]:
+def _row(layer: chain.Vhd) -> tuple[Any, ...]:
     footer = layer.footer
     creator = text.printable(footer.creator_application.decode(
         'ascii', 'backslashreplace').strip('\0 '))
@@ -140,7 +140,7 @@ def _row(layer: chain.Layer) -> tuple[Any, ...]:
             bool(footer.hidden))
 
 
-def _extents(disk_map: dry_run.DiskMap, rank: int) -> list[dict[str, int]]:
+def _extents(disk_map: disk_map.DiskMap, rank: int) -> list[dict[str, int]]:
     return [{'offset': offset, 'size': size}
             for offset, size in disk_map.extents(rank)]
 

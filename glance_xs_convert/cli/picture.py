@@ -29,7 +29,7 @@ import shutil
 import string
 from typing import TextIO
 
-from glance_xs_convert.converter.disk import dry_run
+from glance_xs_convert.converter.disk import disk_map
 from glance_xs_convert import text
 
 _SMALLEST_CELL = 4096
@@ -82,7 +82,7 @@ class Picture:
     :param names: of the layers, from the leaf to the base
     """
 
-    def __init__(self, disk_map: dry_run.DiskMap, names: Sequence[str],
+    def __init__(self, disk_map: disk_map.DiskMap, names: Sequence[str],
                  ) -> None:
         self._map = disk_map
         self._names = names

@@ -10,36 +10,26 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
+
 """From an archive to a raw disk: composition, and nothing else."""
 
-import collections
-from collections.abc import Callable
-from collections.abc import Iterator
-from concurrent import futures
-import contextlib
 import dataclasses
-import hashlib
-import io
-import os
 from typing import BinaryIO
-from typing import TYPE_CHECKING
 
-from glance_xs_convert.converter.containers import tar
+from glance_xs_convert.converter.containers import opening
+from glance_xs_convert.converter.disk import disk_map
 from glance_xs_convert.converter.disk import dry_run
-from glance_xs_convert.converter.disk import raw_disk
-from glance_xs_convert.converter import survey
-from glance_xs_convert.converter.vhd import chain as chain_
-from glance_xs_convert.converter.vhd import layout
-from glance_xs_convert.converter.vhd import reader
+from glance_xs_convert.converter.disk import file as disk_file
+from glance_xs_convert.converter.disk import sparse_file
+from glance_xs_convert.converter import layers
+from glance_xs_convert.converter import one_pass
+from glance_xs_convert.converter.streams import intake
+from glance_xs_convert.converter.vhd import chain
+from glance_xs_convert.converter.vhd import image
+from glance_xs_convert.converter.vhd import survey
 from glance_xs_convert import exceptions
 from glance_xs_convert import limits
 from glance_xs_convert import progress
-
-if TYPE_CHECKING:
-    from _typeshed import WriteableBuffer
-
-#: The archive is read in pieces of this size.
-_SOURCE_BUFFER = 64 * 1024
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,7 +45,7 @@ class ConversionResult:
     """
 
     virtual_size: int
-    layers: list[chain_.Layer]
+    layers: list[chain.Vhd]
     bytes_written: int
     source_size: int
     source_sha256: str
@@ -69,16 +59,16 @@ class CheckResult:
     :ivar layers: the chain, from the leaf to the base
     :ivar source_size: bytes of the archive
     :ivar allocated: bytes that the raw disk would occupy
-    :ivar room: bytes that have to be free for it, lest it is not begun
+    :ivar room: bytes that have to be free for it, or it is not begun
     :ivar disk_map: which layer each sector comes from
     """
 
     virtual_size: int
-    layers: list[chain_.Layer]
+    layers: list[chain.Vhd]
     source_size: int
     allocated: int
     room: int
-    disk_map: dry_run.DiskMap
+    disk_map: disk_map.DiskMap
 
 
 def convert(source: BinaryIO, target: int, *,
@@ -91,6 +81,7 @@ def convert(source: BinaryIO, target: int, *,
                    archives that have to be read twice are refused.
     :param target: the descriptor of a new file, open for reading and
                    writing
+    :param limits: what the image may ask for
     :param progress: kept up to date
     :param bare: whether the source is one VHD without an archive around it,
                  which must be seekable
@@ -98,15 +89,14 @@ def convert(source: BinaryIO, target: int, *,
     :raises XsConvertError: the archive is refused, or a file cannot be read
                             or written
     """
+    opener = opening.open_bare_vhd if bare else opening.open_archive
     progress = progress or _new_progress()
-    opener = tar.open_bare_vhd if bare else tar.open_archive
-    with _counted(source, progress, digest) as file:
-        raw = raw_disk.SparseFile(target)
-        layers = _convert(io.BufferedReader(file, _SOURCE_BUFFER), raw,
-                          limits, progress, opener)
-        return ConversionResult(layers[0].current_size, layers,
-                                raw.bytes_written, progress.source_read,
-                                file.digest())
+    raw = sparse_file.SparseFile(target)
+    with intake.opened(source, progress, digest) as archive:
+        vhds = _write(archive, raw, limits, progress, opener)
+        return ConversionResult(
+            vhds[0].current_size, vhds, raw.bytes_written, archive.size_read,
+            archive.sha256())
 
 
 def check(source: BinaryIO, *, limits: limits.Limits = limits.DEFAULT,
@@ -114,17 +104,17 @@ def check(source: BinaryIO, *, limits: limits.Limits = limits.DEFAULT,
     """Do all that ``convert`` does, but write nothing.
 
     :param source: see :func:`convert`
+    :param limits: see :func:`convert`
     :param progress: kept up to date
     :raises XsConvertError: see :func:`convert`
     """
     progress = progress or _new_progress()
-    with _counted(source, progress) as file:
-        raw = dry_run.Footprint()
-        layers = _convert(io.BufferedReader(file, _SOURCE_BUFFER), raw,
-                          limits, progress, tar.open_archive)
-    size = layers[0].current_size
-    return CheckResult(size, layers, progress.source_read, raw.allocated,
-                       raw.room, raw.disk_map(size))
+    raw = dry_run.DryRun()
+    with intake.opened(source, progress) as archive:
+        vhds = _write(archive, raw, limits, progress, opening.open_archive)
+        size = vhds[0].current_size
+        return CheckResult(size, vhds, archive.size_read, raw.allocated,
+                           raw.room, raw.layer_map(size))
 
 
 def inspect(source: BinaryIO, *, limits: limits.Limits = limits.DEFAULT,
@@ -132,26 +122,26 @@ def inspect(source: BinaryIO, *, limits: limits.Limits = limits.DEFAULT,
     """Find out what an archive holds; all of it is read.
 
     :param source: see :func:`convert`
+    :param limits: see :func:`convert`
     :param progress: kept up to date
     :raises XsConvertError: see :func:`convert`
     """
-    with _counted(source, progress or _new_progress()) as file:
-        return survey.survey(io.BufferedReader(file, _SOURCE_BUFFER), limits)
+    with intake.opened(source, progress or _new_progress()) as archive:
+        return survey.survey(archive, limits)
 
 
 def _new_progress() -> progress.Progress:
     return progress.Progress()
 
 
-def _convert(source: io.BufferedReader, raw: raw_disk.File,
-             limits: limits.Limits, progress: progress.Progress,
-             opener: tar.Opener) -> list[chain_.Layer]:
+def _write(source: intake.Source, raw: disk_file.DiskFile,
+           limits: limits.Limits, progress: progress.Progress,
+           opener: opening.Opener) -> list[chain.Vhd]:
     """In one pass if the archive is in order, or else with a survey."""
     start = source.tell() if source.seekable() else None
     try:
-        with opener(source, limits) as opened:
-            return _Pass(raw, limits, progress).run(opened, None)
-    except reader.NotInOrder:
+        return _pass(source, raw, limits, progress, opener)
+    except layers.NotInOrder:
         if start is None:
             raise survey.not_seekable() from None
     except (exceptions.DamagedVhd, exceptions.NoVhd,
@@ -164,181 +154,18 @@ def _convert(source: io.BufferedReader, raw: raw_disk.File,
     source.seek(start)
     raw.restart()
     try:
-        with opener(source, limits) as opened:
-            return _Pass(raw, limits, progress).run(opened, surveyed)
-    except reader.NotInOrder:
+        return _pass(source, raw, limits, progress, opener, surveyed)
+    except layers.NotInOrder as error:
         raise exceptions.DamagedVhd(
-            'the structures of a VHD contradict each other',
-            member=progress.layer) from None
+            'its structures contradict each other',
+            member=error.member) from None
 
 
-class _Pass:
-    """One pass over the archive."""
-
-    def __init__(self, raw: raw_disk.File, limits: limits.Limits,
-                 progress: progress.Progress) -> None:
-        self._limits = limits
-        self._progress = progress
-        self._chain = chain_.Chain(limits)
-        self._file = raw
-        self._disk = raw_disk.RawDisk(raw)
-
-    def run(self, opened: tar.Members, surveyed: survey.Survey | None,
-            ) -> list[chain_.Layer]:
-        """Read the archive to its end and write the disk.
-
-        :param surveyed: what is known from earlier passes
-        :returns: the chain, from the leaf to the base
-        :raises NotInOrder: more has to be known
-        """
-        self._progress.layers = 0
-        for member in opened.members():
-            if surveyed is None:
-                place, structures = self._place(member), None
-            elif member.index in surveyed.vhds:
-                vhd = surveyed.vhds[member.index]
-                place, structures = vhd.place, vhd.structures
-            else:
-                place, structures = None, None
-            if place is None:
-                opened.ignore(member)
-            else:
-                self._add_layer(member, place, structures)
-        layers = self._chain.layers()
-        self._file.set_size(layers[0].current_size)
-        return layers
-
-    def _place(self, member: tar.Member) -> chain_.Place | None:
-        """A member's place, as far as can be told when it comes."""
-        place = chain_.place_of(member.path)
-        naming = self._chain.naming
-        if place is None or naming is None or place.naming is naming:
-            return place
-        if place.naming is chain_.Naming.SINGLE:
-            return None
-        if naming is chain_.Naming.SINGLE:
-            raise reader.NotInOrder
-        return place
-
-    def _add_layer(self, member: tar.Member, place: chain_.Place,
-                   structures: reader.Structures | None) -> None:
-        self._chain.claim(place, member.name)
-        self._progress.layer = member.name
-        self._progress.layers = len(self._chain)
-        vhd = reader.VhdStream(member.name, member.size, member.data,
-                               self._limits, structures)
-        vhd.read_structures()
-        if not vhd.is_differencing:
-            self._chain.set_base(place.rank)
-        self._disk.begin_layer(place.rank, vhd.current_size,
-                               vhd.is_differencing)
-        self._disk.check_room(vhd.blocks())
-        for extent in vhd.extents():
-            self._disk.write(extent, vhd.data)
-            self._progress.bytes_written = self._file.bytes_written
-        self._disk.end_layer()
-        vhd.read_end()
-        self._chain.add(place.rank, survey.layer(
-            member.name, member.size, vhd.known))
-        self._progress.layer = None
-
-
-class _Digest:
-    """The SHA-256 of what passes by, computed by a thread of its own."""
-
-    #: Pieces that may wait to be hashed.
-    _AHEAD = 8
-
-    def __init__(self) -> None:
-        self._executor = futures.ThreadPoolExecutor(1)
-        self.restart()
-
-    def restart(self) -> None:
-        """Forget what has passed by."""
-        self._hash = hashlib.sha256()
-        self._waiting: collections.deque[futures.Future[None]] = (
-            collections.deque())
-
-    def update(self, data: memoryview) -> None:
-        """Add a piece, which is copied."""
-        if len(self._waiting) == self._AHEAD:
-            self._waiting.popleft().result()
-        self._waiting.append(
-            self._executor.submit(self._hash.update, bytes(data)))
-
-    def result(self) -> str:
-        """In hexadecimal digits; nothing can be added any more."""
-        self._executor.shutdown()
-        return self._hash.hexdigest()
-
-
-class _CountingFile(io.RawIOBase):
-    """A file that reports how much has been read of it.
-
-    :param digest: whether to compute the SHA-256 of what is read
-    """
-
-    def __init__(self, file: BinaryIO, progress: progress.Progress,
-                 digest: bool) -> None:
-        self._file = file
-        self._progress = progress
-        self._digest = _Digest() if digest else None
-        self._readinto: Callable[[memoryview], int | None] = getattr(
-            file, 'readinto', self._read_and_copy)
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return self._file.seekable()
-
-    def tell(self) -> int:
-        return self._file.tell()
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        self._progress.source_read = 0
-        if self._digest is not None:
-            self._digest.restart()
-        return self._file.seek(offset, whence)
-
-    def readinto(self, buffer: 'WriteableBuffer') -> int:
-        """As much as comes, but no less than a sector before the end."""
-        view = memoryview(buffer).cast('B')
-        size = 0
-        while size < min(layout.SECTOR_SIZE, len(view)):
-            count = self._readinto(view[size:])
-            if not count:
-                break
-            size += count
-        self._progress.source_read += size
-        if self._digest is not None:
-            self._digest.update(view[:size])
-        return size
-
-    def digest(self) -> str:
-        """The SHA-256 in hexadecimal digits; empty if it is not computed."""
-        return '' if self._digest is None else self._digest.result()
-
-    def _read_and_copy(self, view: memoryview) -> int:
-        data = self._file.read(len(view))
-        view[:len(data)] = data
-        return len(data)
-
-
-@contextlib.contextmanager
-def _counted(source: BinaryIO, progress: progress.Progress,
-             digest: bool = False) -> Iterator[_CountingFile]:
-    """Count what is read of the source."""
-    if progress.source_size is None:
-        progress.source_size = _size(source)
-    yield _CountingFile(source, progress, digest)
-
-
-def _size(source: BinaryIO) -> int | None:
-    """How many bytes a file has that can tell; None if it cannot."""
-    if not source.seekable():
-        return None
-    start = source.tell()
-    size = source.seek(0, os.SEEK_END) - start
-    source.seek(start)
-    return size
+def _pass(source: intake.Source, raw: disk_file.DiskFile,
+          limits: limits.Limits, progress: progress.Progress,
+          opener: opening.Opener, surveyed: survey.Survey | None = None,
+          ) -> list[chain.Vhd]:
+    with opener(source, limits) as opened:
+        disk = image.VhdImage(opened, limits, surveyed)
+        one_pass.run(disk, raw, progress)
+        return disk.vhds

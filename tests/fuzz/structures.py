@@ -22,9 +22,12 @@ import atheris
 with atheris.instrument_imports(include=['glance_xs_convert']):
     # Imported to be instrumented.
     from glance_xs_convert import api  # noqa: F401
+    from glance_xs_convert.converter import layers
     from glance_xs_convert.converter.streams import forward
+    from glance_xs_convert.converter.vhd import layer
     from glance_xs_convert.converter.vhd import layout
-    from glance_xs_convert.converter.vhd import reader
+    from glance_xs_convert.converter.vhd import stream
+    from glance_xs_convert.converter.vhd import structures
     from glance_xs_convert import exceptions
 
 from tests.fuzz import mutation
@@ -45,19 +48,16 @@ def pieces(data: bytes, rng: random.Random) -> abc.Iterator[bytes]:
         position += size
 
 
-def open_vhd(data: bytes, known: reader.Structures, rng: random.Random,
-             ) -> reader.VhdStream:
+def opened(data: bytes, rng: random.Random) -> stream.VhdStream:
     window = forward.Window(
         forward.ForwardReader(pieces(data, rng)), len(data))
-    return reader.VhdStream(
-        '0.vhd', len(data), window, rules.LIMITS, known)
+    return stream.VhdStream('0.vhd', len(data), window, rules.LIMITS)
 
 
-def read(data: bytes, known: reader.Structures, rng: random.Random,
+def read(data: bytes, known: structures.Structures, rng: random.Random,
          ) -> rules.Disk:
     """Read a VHD to its end."""
-    vhd = open_vhd(data, known, rng)
-    vhd.read_structures()
+    vhd = layer.begin(opened(data, rng), known)
     written = {}
     for extent in vhd.extents():
         if extent.size > layout.MAX_BLOCK_SIZE:
@@ -68,8 +68,8 @@ def read(data: bytes, known: reader.Structures, rng: random.Random,
             if extent.written >> (count - 1 - index) & 1:
                 written[extent.offset // SECTOR + index] = content[
                     index * SECTOR:(index + 1) * SECTOR]
-    vhd.read_end()
-    size = vhd.current_size
+    footer = vhd.finish().footer
+    size = footer.current_size if footer else 0
     if not 0 < size <= rules.LIMITS.max_virtual_size:
         raise rules.Broken(f'a disk of {size} bytes')
     return rules.Disk(size, {
@@ -77,28 +77,28 @@ def read(data: bytes, known: reader.Structures, rng: random.Random,
         if any(visible := content[:max(0, size - sector * SECTOR)])})
 
 
-def survey(data: bytes, rng: random.Random) -> reader.Structures:
+def survey(data: bytes, rng: random.Random) -> structures.Structures:
     """Collect a VHD's structures in as many passes as it takes."""
-    known = reader.Structures()
+    known = structures.Structures()
     for _ in range(3):
         if not known.complete:
-            open_vhd(data, known, rng).collect()
+            known = structures.collect(opened(data, rng), known)
     if not known.complete:
         raise exceptions.DamagedVhd('the structures are not complete')
     return known
 
 
 def attempt(data: bytes, rng: random.Random,
-            ) -> rules.Outcome | reader.NotInOrder:
+            ) -> rules.Outcome | layers.NotInOrder:
     """Read a VHD of which nothing is known."""
     try:
-        return read(data, reader.Structures(), rng)
-    except (exceptions.XsConvertError, reader.NotInOrder) as error:
+        return read(data, structures.Structures(), rng)
+    except (exceptions.XsConvertError, layers.NotInOrder) as error:
         return error
 
 
 def surveyed(data: bytes, rng: random.Random) -> tuple[
-        rules.Outcome, reader.Structures | None]:
+        rules.Outcome, structures.Structures | None]:
     """Read a VHD after a survey of it."""
     try:
         known = survey(data, rng)

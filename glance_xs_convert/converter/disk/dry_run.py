@@ -13,10 +13,10 @@
 """What a conversion would write, without writing it."""
 
 from collections.abc import Iterator
-import dataclasses
 
-from glance_xs_convert.converter.disk import raw_disk
+from glance_xs_convert.converter.disk import disk_map
 from glance_xs_convert.converter.disk import sectors
+from glance_xs_convert.converter.disk import zeros
 from glance_xs_convert.converter.streams import forward
 
 _SECTOR = sectors.SECTOR_SIZE
@@ -24,83 +24,7 @@ _PAGE = sectors.PAGE_SIZE
 _REGION = sectors.REGION_SIZE
 
 
-@dataclasses.dataclass(frozen=True)
-class DiskMap:
-    """Which layer each sector of a raw disk comes from.
-
-    :ivar size: of the disk, in bytes
-    :ivar layers: the sectors of each layer, from the leaf to the base; no
-                  two layers have one in common. Zeros that a layer has
-                  written are its own; what no layer has written is in none.
-    """
-
-    size: int
-    layers: list[sectors.SectorMap]
-
-    def cells(self, cell_size: int) -> list[list[int]]:
-        """The disk cut into cells: how much of each comes from each layer.
-
-        :param cell_size: a power of two, in bytes, of a sector at least
-        :returns: for each cell, the bytes of each layer
-        """
-        cells = [[0] * len(self.layers)
-                 for _ in range(-(-self.size // cell_size))]
-        for rank, owned in enumerate(self.layers):
-            for region, mask in owned.regions():
-                for offset, size in _amounts(region, mask, cell_size):
-                    cells[offset // cell_size][rank] += size
-        self._cut_last_sector(cells)
-        return cells
-
-    def sizes(self) -> list[int]:
-        """The bytes of the disk that come from each layer."""
-        cell_size = 1 << max(self.size, _SECTOR).bit_length()
-        return self.cells(cell_size)[0]
-
-    def extents(self, rank: int) -> Iterator[tuple[int, int]]:
-        """The stretches of the disk that come from one layer.
-
-        :param rank: of the layer; 0 for the leaf
-        :returns: (offset, size) in bytes, in order, no two of them adjacent
-        """
-        first, last = 0, 0
-        for region, mask in sorted(self.layers[rank].regions()):
-            for start, end in sectors.runs(mask, sectors.REGION_SECTORS):
-                offset = region * _REGION + start * _SECTOR
-                if offset != last:
-                    if first != last:
-                        yield first, last - first
-                    first = offset
-                last = region * _REGION + end * _SECTOR
-        if first != last:
-            yield first, min(last, self.size) - first
-
-    def _cut_last_sector(self, cells: list[list[int]]) -> None:
-        """The disk may end inside a sector."""
-        excess = -self.size % _SECTOR
-        region, inside = divmod(self.size - 1, _REGION)
-        last = 1 << ((_REGION - 1 - inside) // _SECTOR)
-        for rank, owned in enumerate(self.layers):
-            if excess and owned[region] & last:
-                cells[-1][rank] -= excess
-
-
-def _amounts(region: int, mask: int, cell_size: int,
-             ) -> Iterator[tuple[int, int]]:
-    """How much of a region is in a set, by cells: (offset, bytes)."""
-    start = region * _REGION
-    if cell_size >= _REGION:
-        yield start, mask.bit_count() * _SECTOR
-        return
-    count = cell_size // _SECTOR
-    for offset in range(_REGION - cell_size, -1, -cell_size):
-        amount = mask & ((1 << count) - 1)
-        if amount:
-            yield start + offset, amount.bit_count() * _SECTOR
-        mask >>= count
-
-
-class Footprint:
+class DryRun:
     """Stands in for a ``SparseFile`` and keeps no data.
 
     :ivar end: where the last byte that was written ends, zeros included
@@ -123,13 +47,13 @@ class Footprint:
         self._pages = sectors.SectorMap()
         self._layers: dict[int, sectors.SectorMap] = {}
 
-    def disk_map(self, size: int) -> DiskMap:
+    def layer_map(self, size: int) -> disk_map.DiskMap:
         """Which layer has written what.
 
         :param size: of the disk, in bytes
         """
-        return DiskMap(size, [self._layers[rank]
-                              for rank in sorted(self._layers)])
+        return disk_map.DiskMap(
+            size, [self._layers[rank] for rank in sorted(self._layers)])
 
     def begin_layer(self, rank: int, overwrites: bool) -> None:
         self._rank = rank
@@ -142,7 +66,7 @@ class Footprint:
         self._own(offset, offset + size)
         for buffer, start, end in data.pieces(size):
             shift = offset - start
-            for is_data, first, last in raw_disk.split_zeros(
+            for is_data, first, last in zeros.split(
                     buffer, start, end, shift):
                 if is_data:
                     self._allocate(shift + first, shift + last)

@@ -13,11 +13,17 @@
 """Decompression by the fastest gzip library there is."""
 
 import gzip
+import io
 from typing import Any
 from typing import BinaryIO
+from typing import cast
+from typing import TYPE_CHECKING
 import zlib
 
 from glance_xs_convert import exceptions
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
 
 _GzipFile: type[gzip.GzipFile]
 _error: Any
@@ -38,8 +44,9 @@ class Gunzip:
     :param source: the compressed bytes
     """
 
-    def __init__(self, source: BinaryIO) -> None:
-        self._file = _GzipFile(fileobj=source, mode='rb')
+    def __init__(self, source: io.BufferedReader) -> None:
+        self._file = _GzipFile(
+            fileobj=cast(BinaryIO, _Prompt(source)), mode='rb')
 
     def read(self, size: int) -> bytes:
         """At most ``size`` bytes; none after the last checksum was right.
@@ -51,8 +58,24 @@ class Gunzip:
             return self._file.read1(size)
         except EOFError:
             raise exceptions.DamagedArchive(
-                'the gzip data end early: the archive is cut short') from None
+                'the gzip data ends early: the archive is cut short') from None
         except (gzip.BadGzipFile, ArithmeticError, ValueError,
                 _error) as error:
             raise exceptions.DamagedArchive(
-                f'the gzip data are damaged ({error})') from None
+                f'the gzip data is damaged ({error})') from None
+
+
+class _Prompt(io.RawIOBase):
+    """A file whose reads return what has come, and do not wait for more."""
+
+    def __init__(self, source: io.BufferedReader) -> None:
+        self._source = source
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: 'WriteableBuffer') -> int:
+        view = memoryview(buffer).cast('B')
+        data = self._source.read1(len(view))
+        view[:len(data)] = data
+        return len(data)

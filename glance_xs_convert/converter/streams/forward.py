@@ -12,16 +12,9 @@
 
 """Reading front to back, without copies and without going back."""
 
-from collections.abc import Callable
 from collections.abc import Iterable
 from collections.abc import Iterator
-import queue
-import threading
 from typing import Protocol
-
-#: What is decompressed at a time, and how much of it may wait to be used.
-CHUNK_SIZE = 2 * 1024 ** 2
-CHUNKS_AHEAD = 3
 
 #: A part of a buffer: the bytes from the first index up to the second.
 Piece = tuple[bytes, int, int]
@@ -177,60 +170,3 @@ class Rewound:
         again = self._again[self._used:self._used + size]
         self._used += len(again)
         return again
-
-
-class ReadAhead:
-    """Chunks that a helper thread reads before they are asked for.
-
-    To be used as a context manager; leaving it ends the thread. It is not
-    waited for when the process is to end, for it can be stuck in ``read``.
-    What ``read`` raises is raised where the chunk would have come.
-
-    :param read: called with a size; returns at most so many bytes, and none
-                 at the end
-    """
-
-    def __init__(self, read: Callable[[int], bytes],
-                 chunk_size: int = CHUNK_SIZE,
-                 chunks: int = CHUNKS_AHEAD) -> None:
-        self._read = read
-        self._chunk_size = chunk_size
-        self._queue: queue.Queue[bytes | BaseException] = queue.Queue(chunks)
-        self._stopped = False
-        self._thread = threading.Thread(
-            target=self._run, name='read-ahead', daemon=True)
-
-    def __enter__(self) -> Iterator[bytes]:
-        self._thread.start()
-        return self._chunks()
-
-    def __exit__(self, kind: type[BaseException] | None,
-                 *exc_info: object) -> None:
-        self._stopped = True
-        if kind is not None and not issubclass(kind, Exception):
-            return
-        while self._thread.is_alive():
-            try:
-                self._queue.get(timeout=0.01)
-            except queue.Empty:
-                continue
-
-    def _run(self) -> None:
-        item: bytes | BaseException = b''
-        while not self._stopped:
-            try:
-                item = self._read(self._chunk_size)
-            except BaseException as error:
-                item = error
-            self._queue.put(item)
-            if not item or isinstance(item, BaseException):
-                return
-
-    def _chunks(self) -> Iterator[bytes]:
-        while True:
-            item = self._queue.get()
-            if isinstance(item, BaseException):
-                raise item
-            if not item:
-                return
-            yield item

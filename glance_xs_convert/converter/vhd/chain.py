@@ -26,7 +26,7 @@ import uuid
 
 from glance_xs_convert.converter.vhd import layout
 from glance_xs_convert import exceptions
-from glance_xs_convert import limits as limits_
+from glance_xs_convert import limits
 
 _NUMBERED = re.compile(r'([0-9]+)\.vhd')
 _OLD_NAMES = ('snap.vhd', 'image.vhd', 'base.vhd')
@@ -58,8 +58,8 @@ class Place:
 
 
 @dataclasses.dataclass(frozen=True)
-class Layer:
-    """One VHD of the chain.
+class Vhd:
+    """One VHD of the chain, read to its end.
 
     :ivar name: of the member
     :ivar file_size: of the member, in bytes
@@ -126,10 +126,10 @@ def _split_name(name: str) -> tuple[str, str]:
 class Chain:
     """The layers of one disk, as they turn up in the archive."""
 
-    def __init__(self, limits: limits_.Limits) -> None:
+    def __init__(self, limits: limits.Limits) -> None:
         self._limits = limits
         self._names: dict[int, str] = {}
-        self._layers: dict[int, Layer] = {}
+        self._layers: dict[int, Vhd] = {}
         self._place: Place | None = None
         self._base: int | None = None
 
@@ -188,14 +188,14 @@ class Chain:
             below = self._names[min(r for r in self._names
                                     if r > self._base)]
             raise exceptions.NotDifferencing(
-                f'the layer is no differencing disk, so {below} can not be '
+                f'the layer is not a differencing disk, so {below} cannot be '
                 'its parent', member=self._names[self._base])
 
-    def add(self, rank: int, layer: Layer) -> None:
+    def add(self, rank: int, vhd: Vhd) -> None:
         """A layer whose place was claimed has been read."""
-        self._layers[rank] = layer
+        self._layers[rank] = vhd
 
-    def layers(self) -> list[Layer]:
+    def layers(self) -> list[Vhd]:
         """The whole chain, from the leaf to the base, if it is sound.
 
         :raises NoVhd: there is no layer
@@ -228,7 +228,7 @@ class Chain:
                     f'{expected}.vhd is missing {between}')
 
 
-def _check_parents(layers: list[Layer]) -> None:
+def _check_parents(layers: list[Vhd]) -> None:
     """Parents' UUIDs may be unknown, but not point to another layer."""
     names = {layer.unique_id: layer.name for layer in layers
              if layer.unique_id.int}

@@ -175,7 +175,7 @@ class Failures(base.CommandCase):
         ended = self.run_here(command, self.scratch, *target)
         self.assert_fails(ended, 'Is a directory')
         ended = self.run_here(command, self.source(b'text'), *target)
-        self.assert_fails(ended, 'no tar archive')
+        self.assert_fails(ended, 'not a tar archive')
 
     def test_unwritable_target(self):
         ended = self.run_here('convert', self.source(self.archive),
@@ -269,7 +269,7 @@ from glance_xs_convert.cli import main
 from glance_xs_convert.converter.disk import dry_run
 def write(*arguments):
     raise MemoryError
-dry_run.Footprint.write = write
+dry_run.DryRun.write = write
 sys.exit(main.main(['check', sys.argv[1]]))
 """
 

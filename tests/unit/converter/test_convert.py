@@ -793,6 +793,14 @@ class Sources(cases.ConvertCase):
                               stdout=subprocess.PIPE) as feeder:
             self.assert_converts(layers, feeder.stdout)
 
+    @ddt.data(b'', archive.gzipped([b'x'])[:10])
+    def test_refusal_does_not_wait_for_the_end_of_a_pipe(self, start):
+        reading, writing = os.pipe()
+        self.addCleanup(os.close, writing)
+        os.write(writing, start + b'\xff' * 1024)
+        with open(reading, 'rb', buffering=0) as source:
+            self.assert_refused(source)
+
     @ddt.data((0, 1, 2), (2, 1, 0), (1, 2, 0))
     def test_pipe_with_members_in_any_order(self, order):
         layers = chain()

@@ -53,7 +53,7 @@ def joined(ranges):
 
 
 @ddt.ddt
-class Footprint(cases.ConvertCase):
+class DryRun(cases.ConvertCase):
 
     @ddt.data(*range(24))
     def test_every_sector_has_the_right_layer(self, seed):

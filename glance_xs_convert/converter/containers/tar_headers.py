@@ -1,0 +1,119 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+
+"""What ``tarfile`` reads headers from: bounded, and checked before.
+
+The standard library reads tar headers well, but believes what they say of
+their own length. Source for the format: POSIX.1-2017, "pax Interchange
+Format", and the GNU tar manual, "Basic Tar Format".
+"""
+
+import re
+import tarfile
+
+from glance_xs_convert.converter.containers import member
+from glance_xs_convert import exceptions
+
+#: What one member's headers (long names, pax records) may amount to, what
+#: those of all members may, and what may be read of them at once.
+_MAX_HEADERS = 64 * 1024
+_MAX_ALL_HEADERS = 2 * 1024 ** 2
+_MAX_HEADER_READ = 16 * 1024
+#: The standard library's pax parser is quadratic in the length of a number.
+_ENDLESS_NUMBER = re.compile(rb'[0-9]{64}')
+_PAX_LENGTH = re.compile(rb'[1-9][0-9]{0,4} ')
+_PAX_TYPES = (tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE)
+_LONG_NAME_TYPES = (tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK)
+_TYPE = slice(156, 157)
+
+
+class HeaderGuard:
+    """A file for ``tarfile``: bounded, and never read backwards."""
+
+    def __init__(self, reader: member.ArchiveReader) -> None:
+        self._reader = reader
+        self._peeked = b''
+        self._left = 0
+        self._all_left = _MAX_ALL_HEADERS
+        self._kind = b''
+        self._expects_header = True
+
+    def start_member(self) -> None:
+        """The headers of the next member come."""
+        self._left = min(_MAX_HEADERS, self._all_left)
+        self._expects_header = True
+
+    def peek(self) -> bytes:
+        """The first header; fewer bytes where the archive is shorter."""
+        self._peeked = self._read(tarfile.BLOCKSIZE)
+        return self._peeked
+
+    def tell(self) -> int:
+        return self._reader.position - len(self._peeked)
+
+    def seek(self, offset: int) -> None:
+        """``tarfile`` gives up a damaged header by going elsewhere."""
+        raise exceptions.DamagedArchive('a tar header is damaged',
+                                        offset=self._reader.position)
+
+    def read(self, size: int) -> bytes:
+        if self._peeked:
+            data, self._peeked = self._peeked, b''
+        else:
+            data = self._read_bounded(size)
+        self._follow(data)
+        return data
+
+    def _read_bounded(self, size: int) -> bytes:
+        if not 0 <= size <= min(_MAX_HEADER_READ, self._left):
+            raise exceptions.DamagedArchive(
+                f'more than {_MAX_HEADERS // 1024} KiB of tar headers '
+                f'precede a member, or {_MAX_ALL_HEADERS // 1024 ** 2} MiB '
+                'all members', offset=self._reader.position)
+        self._left -= size
+        self._all_left -= size
+        return self._read(size)
+
+    def _follow(self, data: bytes) -> None:
+        """Tell headers from what belongs to them, and check pax records."""
+        if self._expects_header:
+            self._kind = data[_TYPE]
+            self._expects_header = False
+        elif self._kind in _PAX_TYPES:
+            self._check_pax(data)
+            self._expects_header = True
+        elif self._kind in _LONG_NAME_TYPES:
+            self._expects_header = True
+
+    def _check_pax(self, data: bytes) -> None:
+        """The records follow each other, and only zeros follow the last."""
+        start = 0
+        while start < len(data) and data[start]:
+            length = _PAX_LENGTH.match(data, start)
+            end = start + int(length[0]) if length else start
+            record = data[start:end]
+            if len(record) != end - start or not (
+                    record.endswith(b'\n') and b'=' in record):
+                break
+            start = end
+        if data[start:].strip(b'\0') or _ENDLESS_NUMBER.search(data):
+            raise exceptions.DamagedArchive(
+                'the records of an extended tar header are damaged',
+                offset=self._reader.position)
+
+    def _read(self, size: int) -> bytes:
+        data = b''
+        while len(data) < size and not self._reader.at_end():
+            data += self._reader.read(
+                min(size - len(data), self._reader.available))
+        return data

@@ -1,0 +1,156 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+
+"""A file in which zeros take no room."""
+
+from collections.abc import Callable
+from collections.abc import Iterator
+import contextlib
+import ctypes
+import errno
+import os
+
+from glance_xs_convert.converter.disk import sectors
+from glance_xs_convert.converter.disk import zeros
+from glance_xs_convert.converter.streams import forward
+from glance_xs_convert import exceptions
+
+_ZEROS = bytes(sectors.REGION_SIZE)
+#: The unit of ``st_blocks``, whatever the file system's block size.
+_STAT_BLOCK = 512
+
+#: Modes of fallocate(2), from linux/falloc.h.
+_KEEP_SIZE = 1
+_PUNCH_HOLE = 2
+
+
+class SparseFile:
+    """A new file in which zeros take no room.
+
+    :param descriptor: of an empty regular file, open for writing
+    :ivar end: where the last byte that was written ends
+    :ivar bytes_written: as handed to the operating system
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        self.end = 0
+        self.bytes_written = 0
+        self._overwrites = False
+        self._descriptor = descriptor
+        self._punch_hole = _hole_puncher()
+
+    def restart(self) -> None:
+        self.set_size(0)
+        self.end = 0
+        self.bytes_written = 0
+
+    def begin_layer(self, rank: int, overwrites: bool) -> None:
+        self._overwrites = overwrites
+
+    def write(self, offset: int, size: int, data: forward.Reader) -> None:
+        """Write the next ``size`` bytes of ``data``.
+
+        :raises OutOfSpace: the file system is full
+        :raises UnwritableTarget: the operating system refuses otherwise
+        """
+        for buffer, start, end in data.pieces(size):
+            view = memoryview(buffer)
+            for is_data, first, last in zeros.split(
+                    buffer, start, end, offset - start):
+                if is_data:
+                    self._write(view[first:last], offset - start + first)
+                elif self._overwrites:
+                    self.clear(offset - start + first, last - first)
+            offset += end - start
+
+    def clear(self, offset: int, size: int) -> None:
+        end = min(offset + size, self.end)
+        with _writable():
+            while offset < end:
+                offset = self._next_data(offset)
+                if offset >= end:
+                    return
+                if self._punch_hole(self._descriptor, offset, end - offset):
+                    return
+                length = min(end - offset, len(_ZEROS))
+                self._write(memoryview(_ZEROS)[:length], offset)
+                offset += length
+
+    def set_size(self, size: int) -> None:
+        with _writable():
+            os.ftruncate(self._descriptor, size)
+
+    def check_room(self, size: int) -> None:
+        with _writable():
+            found = os.fstatvfs(self._descriptor)
+            own = os.fstat(self._descriptor).st_blocks * _STAT_BLOCK
+        if not found.f_blocks:
+            return
+        free = found.f_bavail if os.geteuid() else found.f_bfree
+        room = free * found.f_frsize + (own if self._overwrites else 0)
+        if size > room:
+            raise exceptions.OutOfSpace(
+                f'there is no space for the raw disk: a layer needs {size} '
+                f'bytes, and {room} are left')
+
+    def _next_data(self, offset: int) -> int:
+        try:
+            return os.lseek(self._descriptor, offset, os.SEEK_DATA)
+        except OSError as error:
+            if error.errno == errno.ENXIO:
+                return self.end
+            raise
+
+    def _write(self, view: memoryview, offset: int) -> None:
+        self.bytes_written += len(view)
+        self.end = max(self.end, offset + len(view))
+        with _writable():
+            while view:
+                written = os.pwrite(self._descriptor, view, offset)
+                view = view[written:]
+                offset += written
+
+
+@contextlib.contextmanager
+def _writable() -> Iterator[None]:
+    """Turn the operating system's refusals into this package's errors."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise exceptions.OutOfSpace(
+                'there is no space left for the raw disk') from error
+        if error.errno == errno.EFBIG:
+            raise exceptions.LimitExceeded(
+                'the raw disk is larger than the file system or a limit of '
+                'the process allows') from error
+        raise exceptions.UnwritableTarget(
+            f'the raw disk cannot be written: {error.strerror}') from error
+
+
+def _hole_puncher() -> Callable[[int, int, int], bool]:
+    """Linux's fallocate(2); where there is none, a function that fails."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    try:
+        fallocate = libc.fallocate
+    except AttributeError:
+        return lambda descriptor, offset, size: False
+    fallocate.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64,
+                          ctypes.c_int64)
+
+    def punch(descriptor: int, offset: int, size: int) -> bool:
+        """Whether the stretch is a hole now."""
+        return not fallocate(descriptor, _PUNCH_HOLE | _KEEP_SIZE,
+                             offset, size)
+
+    return punch

@@ -1,0 +1,44 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+
+"""One pass: the layers of an image become a disk."""
+
+from glance_xs_convert.converter.disk import file as disk_file
+from glance_xs_convert.converter.disk import raw_disk
+from glance_xs_convert.converter import layers
+from glance_xs_convert import progress
+
+
+def run(image: layers.Image, file: disk_file.DiskFile,
+        progress: progress.Progress) -> None:
+    """Read an image to its end and write its disk.
+
+    :param file: what the disk is written to
+    :param progress: kept up to date
+    :raises NotInOrder: more has to be known
+    :raises XsConvertError: the image is refused, or the disk cannot be
+                            written
+    """
+    disk = raw_disk.RawDisk(file)
+    progress.layers = 0
+    for rank, layer in image.layers():
+        progress.layer = layer.name
+        progress.layers += 1
+        disk.begin_layer(rank, layer.size, layer.has_parent)
+        disk.check_room(layer.blocks())
+        for extent in layer.extents():
+            disk.write(extent, layer.data)
+            progress.bytes_written = file.bytes_written
+        disk.end_layer()
+    progress.layer = None
+    file.set_size(image.size)

@@ -1,0 +1,222 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+
+"""The structures of one VHD: footer, dynamic header, block table.
+
+A VHD that XenServer wrote has all that is needed to place its blocks at the
+front: a copy of the footer, the dynamic header, the block allocation table.
+Where a piece is missing there, lies behind the blocks or contradicts the
+footer at the end, a single pass is not enough: one that only collects the
+pieces makes the next one possible.
+"""
+
+from collections.abc import Iterator
+import dataclasses
+
+from glance_xs_convert.converter import layers
+from glance_xs_convert.converter.vhd import block_table
+from glance_xs_convert.converter.vhd import layout
+from glance_xs_convert.converter.vhd import stream
+from glance_xs_convert import exceptions
+
+
+@dataclasses.dataclass(frozen=True)
+class Structures:
+    """What is known of a VHD.
+
+    :ivar footer: the footer that counts: the one at the end if it is good,
+                  else the copy at the front
+    :ivar header: the dynamic header; None for a fixed disk
+    :ivar table: where the blocks are; None for a fixed disk
+    """
+
+    footer: layout.Footer | None = None
+    header: layout.DynamicHeader | None = None
+    table: block_table.BlockTable | None = None
+
+    @property
+    def complete(self) -> bool:
+        return self.footer is not None and (
+            self.footer.is_fixed or self.table is not None)
+
+
+def read_front(file: stream.VhdStream, known: Structures = Structures(),
+               ) -> Iterator[Structures]:
+    """Read what comes before the data.
+
+    A fixed disk has nothing there but perhaps a copy of the footer, which
+    is not trusted: nothing gets known of it.
+
+    :param known: what an earlier pass has found out
+    :returns: what is known, again and again, and each time more
+    :raises DamagedVhd: a structure is damaged or contradicts another
+    :raises EncryptedVhd: the blocks are encrypted
+    :raises LimitExceeded: the disk is larger than allowed
+    :raises NotInOrder: a structure does not come before the data
+    """
+    if known.footer is None:
+        footer = _front_footer(file)
+        if footer is None:
+            file.check_limit(file.data_end)
+            return
+        known = Structures(footer)
+        yield known
+    else:
+        footer = known.footer
+    check_size(file, footer)
+    if known.complete:
+        return
+    header = known.header
+    if header is None:
+        header = _read_header(file, footer)
+        yield dataclasses.replace(known, header=header)
+    table = block_table.read(file, footer, header)
+    _check_batmap(file, table, header)
+    yield Structures(footer, header, table)
+
+
+def read_tail(file: stream.VhdStream, known: Structures,
+              ) -> layout.Footer | None:
+    """The footer at the end; None if it is damaged or missing.
+
+    It is missing where a block reaches to the end of the file.
+    """
+    if file.data.position > file.data_end or (
+            known.table is not None
+            and known.table.block_in(file.data_end, file.size) is not None):
+        return None
+    try:
+        return layout.Footer.unpack(
+            file.read_at(file.data_end, layout.Footer.SIZE))
+    except layout.LayoutError:
+        return None
+
+
+def collect(file: stream.VhdStream, known: Structures) -> Structures:
+    """Read the whole file for its structures.
+
+    More than one pass may be needed; see ``Structures.complete``. The
+    footer at the end has the last word, as in blktap's
+    ``vhd_read_footer``.
+
+    :param known: what earlier passes have found out
+    :returns: what is known now
+    :raises DamagedVhd: as ``read_front``, and: neither footer is good
+    """
+    damage: exceptions.DamagedVhd | None = None
+    try:
+        for grown in read_front(file, known):
+            known = grown
+    except layers.NotInOrder:
+        pass
+    except exceptions.DamagedVhd as error:
+        damage = error
+    tail = read_tail(file, known)
+    if known.footer is None and tail is None:
+        raise damage or no_footer(file)
+    if tail is not None and (known.footer is None
+                             or not tail.agrees_with(known.footer)):
+        check_size(file, tail)
+        return Structures(tail)
+    if damage is not None:
+        raise damage
+    return known
+
+
+def check_size(file: stream.VhdStream, footer: layout.Footer) -> None:
+    """Whether the disk is as large as it may and can be.
+
+    :raises DamagedVhd: it has no bytes, or more than the file
+    :raises LimitExceeded: it is larger than allowed
+    """
+    size = footer.current_size
+    if not size:
+        raise file.damaged('the disk has a size of 0 bytes')
+    file.check_limit(size)
+    if footer.is_fixed and size > file.data_end:
+        raise file.damaged(
+            f'the fixed disk has {size} bytes, but the file holds only '
+            f'{file.data_end} of them')
+
+
+def no_footer(file: stream.VhdStream) -> exceptions.DamagedVhd:
+    """The error of a file that is not a VHD."""
+    return file.damaged(
+        'there is no valid VHD footer, neither at the start nor at the end')
+
+
+def _front_footer(file: stream.VhdStream) -> layout.Footer | None:
+    """The copy of the footer; None if there are a fixed disk's data.
+
+    :raises NotInOrder: the copy is damaged, for the header follows
+    """
+    if file.size < layout.Footer.SIZE:
+        raise file.damaged(
+            f'the file has {file.size} bytes, less than a VHD footer')
+    front = file.data.read(layout.Footer.SIZE)
+    try:
+        footer = layout.Footer.unpack(front)
+    except layout.LayoutError:
+        pass
+    else:
+        if not footer.is_fixed:
+            return footer
+    if file.data_end >= file.data.position + layout.Footer.SIZE:
+        front += file.data.read(layout.Footer.SIZE)
+    if front.startswith(layout.DynamicHeader.COOKIE, layout.Footer.SIZE):
+        raise layers.NotInOrder(file.name)
+    file.put_back(front)
+    return None
+
+
+def _read_header(file: stream.VhdStream, footer: layout.Footer,
+                 ) -> layout.DynamicHeader:
+    offset = footer.data_offset
+    if offset + layout.DynamicHeader.SIZE > file.size:
+        raise file.damaged(
+            f'the footer places the header at byte {offset}, beyond the '
+            f"file's {file.size} bytes")
+    try:
+        header = layout.DynamicHeader.unpack(
+            file.read_at(offset, layout.DynamicHeader.SIZE))
+    except layout.LayoutError as error:
+        raise file.damaged(str(error), offset=offset) from None
+    if header.table_offset + header.table_size > file.size:
+        raise file.damaged(
+            f'the header places a table of {header.max_table_entries} blocks '
+            f"at byte {header.table_offset}, beyond the file's {file.size} "
+            'bytes')
+    if header.max_table_entries * header.block_size < footer.current_size:
+        raise file.damaged(
+            f'its table has {header.max_table_entries} blocks of '
+            f'{header.block_size} bytes, too few for a disk of '
+            f'{footer.current_size} bytes')
+    return header
+
+
+def _check_batmap(file: stream.VhdStream, table: block_table.BlockTable,
+                  header: layout.DynamicHeader) -> None:
+    """Refuse an encrypted disk, of which only the batmap tells."""
+    start = header.table_end
+    end = start + layout.BatmapHeader.SIZE
+    if end > file.data_end or table.block_in(start, end) is not None:
+        return
+    try:
+        batmap = layout.BatmapHeader.unpack(
+            file.read_at(start, layout.BatmapHeader.SIZE))
+    except layout.LayoutError:
+        return
+    if batmap.is_encrypted:
+        raise exceptions.EncryptedVhd(
+            'the disk is encrypted and cannot be read without its key',
+            member=file.name)

@@ -1,0 +1,131 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+
+"""How the archive comes in: counted, hashed, and never waited for too long."""
+
+import contextlib
+import hashlib
+import io
+import os
+import random
+import threading
+import unittest
+
+from glance_xs_convert.converter.streams import intake
+from glance_xs_convert import progress
+
+DATA = random.Random('intake').randbytes(300_000)
+
+
+class Trickle(io.RawIOBase):
+    """Gives few bytes a time, and none at all now and then."""
+
+    def __init__(self, data, step, idle):
+        super().__init__()
+        self._data = io.BytesIO(data)
+        self._step = step
+        self._idle = idle
+        self._calls = 0
+
+    def readable(self):
+        return True
+
+    def readinto(self, buffer):
+        self._calls += 1
+        if self._idle and self._calls % self._idle == 0:
+            return None
+        return self._data.readinto(memoryview(buffer)[:self._step])
+
+
+class Intake(unittest.TestCase):
+
+    def setUp(self):
+        super().setUp()
+        self.progress = progress.Progress()
+
+    @contextlib.contextmanager
+    def opened(self, file, **options):
+        with intake.opened(file, self.progress, **options) as source:
+            yield source
+
+    @contextlib.contextmanager
+    def pipe(self, data=b''):
+        """A file to read from, and the descriptor of its other end."""
+        reading, writing = os.pipe()
+        with (open(reading, 'rb', buffering=0) as file,
+              open(writing, 'wb', buffering=0)):
+            os.write(writing, data)
+            yield file, writing
+
+    def test_counts_and_hashes(self):
+        with self.opened(io.BytesIO(DATA), hashed=True) as source:
+            self.assertEqual(len(DATA), self.progress.source_size)
+            self.assertEqual(DATA, source.read())
+            self.assertEqual(len(DATA), source.size_read)
+            self.assertEqual(len(DATA), self.progress.source_read)
+            self.assertEqual(hashlib.sha256(DATA).hexdigest(),
+                             source.sha256())
+
+    def test_begins_where_the_file_is(self):
+        file = io.BytesIO(b'before' + DATA)
+        file.seek(len(b'before'))
+        with self.opened(file) as source:
+            self.assertEqual(len(DATA), self.progress.source_size)
+            self.assertEqual(DATA, source.read())
+            self.assertEqual('', source.sha256())
+
+    def test_begins_again(self):
+        with self.opened(io.BytesIO(DATA), hashed=True) as source:
+            source.read(100_000)
+            source.seek(0)
+            self.assertEqual(DATA, source.read())
+            self.assertEqual(len(DATA), source.size_read)
+            self.assertEqual(hashlib.sha256(DATA).hexdigest(),
+                             source.sha256())
+
+    def test_peek_sees_a_sector(self):
+        with self.opened(Trickle(DATA, 1, 0)) as source:
+            self.assertIsNone(self.progress.source_size)
+            self.assertEqual(DATA[:512], source.peek(512)[:512])
+
+    def test_no_data_yet_is_not_the_end(self):
+        with self.opened(Trickle(DATA, 700, 3)) as source:
+            self.assertEqual(DATA, source.read())
+
+    def test_pipe_that_does_not_block(self):
+        with self.pipe(DATA[:1000]) as (file, writing):
+            os.set_blocking(file.fileno(), False)
+            with self.opened(file) as source:
+                self.assertEqual(DATA[:1000], source.read1(1000))
+                later = threading.Timer(0.2, os.write, (
+                    writing, DATA[1000:3000]))
+                later.start()
+                self.addCleanup(later.join)
+                self.assertEqual(DATA[1000:3000], source.read(2000))
+
+    def test_interrupted_read_of_a_pipe(self):
+        with self.pipe(DATA[:1000]) as (file, _), self.opened(file) as source:
+            later = threading.Timer(0.2, source.interrupt)
+            later.start()
+            self.addCleanup(later.join)
+            with self.assertRaises(intake.Interrupted):
+                source.read()
+
+    def test_digest_ends_with_the_source(self):
+        before = threading.active_count()
+        with (contextlib.suppress(ZeroDivisionError),
+              self.opened(io.BytesIO(DATA), hashed=True) as source):
+            source.read()
+            self.assertEqual(before + 1, threading.active_count())
+            raise ZeroDivisionError
+        self.assertEqual(before, threading.active_count())
