@@ -53,6 +53,7 @@ def convert(source: Source, target: files.Path, *,
     :param bare: whether the source is one VHD without an archive around it,
                  which must be seekable
     :param digest: whether the source's SHA-256 is wanted
+    :returns: a :class:`ConversionResult`
     :raises XsConvertError: the archive is refused, or a file cannot be read
                             or written; nothing is left behind
     """
@@ -71,6 +72,7 @@ def check(source: Source, *, limits: limits.Limits = limits.DEFAULT,
     :param source: see :func:`convert`
     :param limits: see :func:`convert`
     :param progress: kept up to date
+    :returns: a :class:`CheckResult`
     :raises XsConvertError: see :func:`convert`
     """
     with _opened(source) as archive:
@@ -84,6 +86,7 @@ def inspect(source: Source, *, limits: limits.Limits = limits.DEFAULT,
     :param source: see :func:`convert`
     :param limits: see :func:`convert`
     :param progress: kept up to date
+    :returns: a :class:`Survey`
     :raises XsConvertError: see :func:`convert`
     """
     with _opened(source) as archive:

@@ -16,6 +16,7 @@ extensions = [
     'cliff.sphinxext',
     'openstackdocstheme',
     'oslo_config.sphinxext',
+    'sphinx.ext.autodoc',
 ]
 
 project = 'glance-xs-convert'
@@ -26,6 +27,9 @@ exclude_patterns: list[str] = []
 pygments_style = 'native'
 # Warnings fail the build; a missing target is worth one.
 nitpicky = True
+# The docstrings say it in words.
+autodoc_typehints = 'none'
+autodoc_preserve_defaults = True
 
 html_theme = 'openstackdocs'
 html_static_path = ['_static']

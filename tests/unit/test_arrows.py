@@ -41,6 +41,14 @@ WRONG = {
         ('deployment.planted', f'{PACKAGE}.cli.common'),
         ('exceptions', f'{PACKAGE}.converter.convert'),
     ],
+    'rooms': [
+        ('converter.streams.planted', f'{PACKAGE}.converter.disk.extents'),
+        ('converter.disk.planted', f'{PACKAGE}.converter.vhd.layout'),
+        ('converter.vhd.planted', f'{PACKAGE}.converter.convert'),
+    ],
+    'pass': [
+        ('converter.one_pass', f'{PACKAGE}.converter.vhd.image'),
+    ],
     'options': [
         ('cli.planted', f'{PACKAGE}.plugin.task'),
         ('deployment.planted', f'{PACKAGE}.plugin.upload_filter'),

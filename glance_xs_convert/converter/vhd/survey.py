@@ -73,8 +73,7 @@ class Survey:
     def layers(self, limits: limits.Limits) -> list[chain.Vhd]:
         """The chain from the leaf to the base, if it is sound.
 
-        :raises NoVhd, BrokenChain, LimitExceeded: see ``chain.Chain``
-        :raises DamagedVhd: a VHD is damaged
+        :raises XsConvertError: the VHDs are damaged, or not one chain
         """
         built = chain.Chain(limits)
         for surveyed in self.vhds.values():
