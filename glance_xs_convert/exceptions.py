@@ -10,7 +10,7 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""What can go wrong, one sentence a class.
+"""The errors of this package.
 
 The text of every error is one sentence for the person who uploaded the image:
 it names the member of the archive, what was found and what was expected.
@@ -18,12 +18,14 @@ it names the member of the archive, what was found and what was expected.
 
 
 class XsConvertError(Exception):
-    """The root of all errors of this package.
+    """The base class of all errors of this package.
 
+    :ivar reason: the text of the error without the name of the member
     :ivar member: the name of the archive's member that is at fault, or None
-                  when the archive as a whole is
-    :ivar offset: where in that member (or in the decompressed archive when
-                  ``member`` is None), in bytes, or None
+                  if the fault lies with the archive as a whole
+    :ivar offset: the position of the fault in bytes, in that member or, if
+                  ``member`` is None, in the decompressed archive; None if it
+                  has no position
     """
 
     def __init__(self, reason: str, *, member: str | None = None,
@@ -35,7 +37,7 @@ class XsConvertError(Exception):
 
 
 class NotAnArchive(XsConvertError):
-    """The data is neither a tar archive nor a gzipped one."""
+    """The data is not a tar archive, gzipped or not."""
 
 
 class DamagedArchive(XsConvertError):
@@ -43,11 +45,11 @@ class DamagedArchive(XsConvertError):
 
 
 class UnsafeMember(XsConvertError):
-    """A member is no regular file, or its name leads out of the archive."""
+    """A VHD is not a regular file, or its name leads out of the archive."""
 
 
 class NoVhd(XsConvertError):
-    """The archive is sound but holds no VHD."""
+    """The archive is intact but holds no VHD."""
 
 
 class BrokenChain(XsConvertError):
@@ -59,7 +61,7 @@ class MissingLayer(BrokenChain):
 
 
 class MissingBase(BrokenChain):
-    """The last layer is a differencing disk: its parent is not there."""
+    """The last layer is a differencing disk, but its parent is missing."""
 
 
 class DuplicateLayer(BrokenChain):
@@ -67,11 +69,11 @@ class DuplicateLayer(BrokenChain):
 
 
 class NotDifferencing(BrokenChain):
-    """A layer that has a parent in the archive is no differencing disk."""
+    """A layer with a parent in the archive is not a differencing disk."""
 
 
 class WrongParent(BrokenChain):
-    """A layer names another member as its parent than the next one."""
+    """A layer names a member other than the next one as its parent."""
 
 
 class AmbiguousNames(BrokenChain):
@@ -83,7 +85,7 @@ class DamagedVhd(XsConvertError):
 
 
 class EncryptedVhd(XsConvertError):
-    """A VHD is encrypted: without its key there is no disk."""
+    """A VHD is encrypted, and cannot be read without its key."""
 
 
 class LimitExceeded(XsConvertError):
@@ -91,15 +93,15 @@ class LimitExceeded(XsConvertError):
 
 
 class OutOfSpace(XsConvertError):
-    """The file system of the output has no room for the disk."""
+    """The output's file system has no space for the disk."""
 
 
 class TargetExists(XsConvertError):
-    """The output file is there already."""
+    """The output file exists already."""
 
 
 class UnreadableSource(XsConvertError):
-    """The archive could not be read, or not as often as it takes."""
+    """The archive could not be read, or not as many times as necessary."""
 
 
 class UnwritableTarget(XsConvertError):
@@ -107,8 +109,8 @@ class UnwritableTarget(XsConvertError):
 
 
 class ConverterStopped(XsConvertError):
-    """The converter's process ended before its work was done."""
+    """The converter ended before its work was done, or could not start."""
 
 
 class SignedImage(XsConvertError):
-    """The image has a signature, which a converted image cannot keep."""
+    """The image has a signature, which conversion would invalidate."""

@@ -16,7 +16,7 @@ import dataclasses
 
 #: The largest disk that a VHD can hold, in bytes.
 MAX_VIRTUAL_SIZE = 2040 * 1024 ** 3
-#: XenServer makes no longer chains.
+#: The longest chain that XenServer makes, in layers.
 MAX_CHAIN_LENGTH = 30
 
 
@@ -24,12 +24,14 @@ MAX_CHAIN_LENGTH = 30
 class Limits:
     """Bounds that are checked before anything is allocated or written.
 
-    :ivar max_virtual_size: of the disk and of each of its layers, in bytes
-    :ivar max_chain_length: layers from the leaf to the base
-    :ivar max_members: members of the archive, of whatever kind
-    :ivar max_ignored_size: bytes of all members that are no part of the
-                            chain, together; of one VHD's file that belong
-                            to no block; and of one member's holes
+    :ivar max_virtual_size: size of the disk and of each of its layers, in
+                            bytes
+    :ivar max_chain_length: number of layers from the leaf to the base
+    :ivar max_members: number of the archive's members of any kind
+    :ivar max_ignored_size: total size in bytes of the members that do not
+                            belong to the chain; also of the data in one VHD
+                            that does not belong to a block, and of the holes
+                            in one member
     """
 
     max_virtual_size: int = MAX_VIRTUAL_SIZE
@@ -38,5 +40,5 @@ class Limits:
     max_ignored_size: int = 4 * 1024 ** 3
 
 
-#: What the import plugin allows by default.
+#: The import plugin's defaults.
 DEFAULT = Limits()

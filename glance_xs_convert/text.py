@@ -10,16 +10,19 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""Names and numbers as people read them."""
+"""Names and numbers in a form for people to read."""
 
 _UNITS = ('KiB', 'MiB', 'GiB', 'TiB')
 
-#: The most characters of a name that are shown.
+#: The number of characters after which a name is cut.
 _LONGEST = 200
 
 
 def size(number: int) -> str:
-    """A number of bytes with a fitting unit; no decimals if it is exact."""
+    """Return a number of bytes in a fitting unit, such as 1.5 GiB.
+
+    A whole number of units has no decimals.
+    """
     exponent = min((abs(number).bit_length() - 1) // 10, len(_UNITS))
     if exponent <= 0:
         return f'{number} B'
@@ -29,10 +32,10 @@ def size(number: int) -> str:
 
 
 def printable(name: str) -> str:
-    """A name from an archive in a form that is safe to show.
+    """Return a name from an archive in a form that is safe to show.
 
-    It is short, contains no control characters, and can be stored in a
-    database that keeps at most three bytes per character.
+    It is short, contains no control characters, and fits a database that
+    stores at most three bytes per character.
     """
     shown = ''.join(c if c.isprintable() and c <= '\uffff'
                     else f'\\x{ord(c):02x}' for c in name[:_LONGEST])

@@ -21,9 +21,9 @@ from glance_xs_convert import limits
 
 GROUP = 'xs_convert'
 
-#: What the plugin is called in image_import_plugins.
+#: The name of the plugin in image_import_plugins.
 PLUGIN = 'xs_convert'
-#: The import method with which the upload filter imports.
+#: The import method that the upload filter uses.
 UPLOAD_METHOD = 'glance-direct'
 
 _DEFAULTS = limits.Limits()
@@ -33,22 +33,23 @@ OPTS: list[cfg.Opt] = [
         'convert_bare_vhd',
         default=False,
         help="""
-Whether to convert images with disk_format vhd and container_format bare, too.
+Also convert images with disk_format vhd and container_format bare.
 
-Such an image is one VHD without an archive around it, as other hypervisors
-make them. Dynamic and fixed disks are converted, a differencing disk is
-refused: its parent is missing.
+Such an image is a single VHD without an archive around it, as other
+hypervisors make it. Dynamic and fixed disks are converted. A differencing
+disk is refused because its parent is missing.
 """),
     cfg.ListOpt(
         'remove_properties',
         default=[],
         bounds=False,
         help="""
-Names of image properties that are taken off a converted image.
+Names of the properties to remove from converted images.
 
-An asterisk stands for any text. A dash in a property's name is as good as an
-underscore, since some tools uploaded one for the other. Properties that keep
-an image from hosts with another hypervisor than Xen are of no use any more.
+An asterisk matches any text. Dashes and underscores in the name of a
+property are equivalent, because some tools uploaded one in place of the
+other. Use this option to remove properties that restrict an image to Xen
+hosts.
 
 Possible values:
 
@@ -59,49 +60,52 @@ Possible values:
         'record_provenance',
         default=True,
         help="""
-Whether a converted image gets properties that say what it was made of.
+Record the origin of a converted image in its properties.
 
-They are ``xs_convert_source_format``, ``xs_convert_layers``,
+The properties are ``xs_convert_source_format``, ``xs_convert_layers``,
 ``xs_convert_archive_size`` and ``xs_convert_archive_sha256``.
 """),
     cfg.StrOpt(
         'on_plain_upload',
         default='convert',
         choices=[
-            ('convert', 'the data is imported, and thereby converted'),
-            ('pass', 'the data is stored as it comes'),
-            ('refuse', 'the client gets status 409 and is told to import'),
+            ('convert', 'import the data, which converts it'),
+            ('pass', 'store the data unchanged'),
+            ('refuse', 'answer with status 409 and a hint to import instead'),
         ],
         help="""
-What is done with a plain upload of a XenServer image.
+How to handle a plain upload of a XenServer image.
 
-Glance runs import plugins for imports only, and clients that do not know of
-imports upload the data with ``PUT /v2/images/{image_id}/file``. The option has
-effect where the filter ``xs_convert_upload`` is in the pipeline of
-``glance-api-paste.ini``. Where ``glance-direct`` is not among the
+Glance runs import plugins for imports only, but clients that do not import
+upload the data with ``PUT /v2/images/{image_id}/file``. This option takes
+effect if the filter ``xs_convert_upload`` is in the pipeline of
+``glance-api-paste.ini``. If ``glance-direct`` is not among the
 ``enabled_import_methods``, or ``xs_convert`` not among the
-``image_import_plugins``, ``convert`` is as good as ``pass``.
+``image_import_plugins``, ``convert`` has the same effect as ``pass``.
 """),
     cfg.IntOpt(
         'max_concurrent',
         default=2,
         min=0,
         help="""
-How many conversions run at once on a host; 0 for any number.
+The number of conversions that may run on a host at once; 0 for no limit.
 
-Others wait for their turn, and say so in their task's message.
+Other conversions wait for their turn, and their tasks' messages say so.
 """),
     cfg.StrOpt(
         'lock_path',
         help="""
-The directory in which the conversions of a host take their turns.
+The directory in which the conversions of a host take turns.
 
-It belongs to the user that Glance runs as, and is made if it is missing.
-Where it is not set, a directory for the user in the one for temporary files
-is used. Imports that were cut off because Glance was killed are found by what
-is in it, and set back. So it should be a directory of this host that outlives
-a restart, which those for temporary files do not with ``PrivateTmp`` of
-systemd, or in a container.
+It must belong to the user that Glance runs as; the plugin creates it if
+necessary. By default, the plugin uses a directory named after the user's ID
+below the directory for temporary files.
+
+If Glance is killed during a conversion, the plugin finds the interrupted
+import by the files in this directory and releases its image. The directory
+should therefore be local to the host and outlive a restart. A directory for
+temporary files does not outlive one in a container, or with systemd's
+``PrivateTmp``.
 
 Related options:
 
@@ -112,19 +116,20 @@ Related options:
         default=_DEFAULTS.max_virtual_size // units.Gi,
         min=1,
         help="""
-The largest disk that is converted, in GiB.
+The size of the largest disk to convert, in GiB.
 
-Images whose disk, or any layer of it, is larger are refused before anything
-is written. The default is the largest disk that the VHD format knows.
+An image whose disk, or any layer of it, is larger is refused before
+anything is written. The default is the largest size that the VHD format
+allows.
 """),
     cfg.IntOpt(
         'max_chain_length',
         default=_DEFAULTS.max_chain_length,
         min=1,
         help="""
-The longest chain of VHDs that is converted.
+The length of the longest chain of VHDs to convert.
 
-The default is the longest chain that XenServer makes.
+The default is the length of the longest chain that XenServer makes.
 """),
     cfg.IntOpt(
         'max_memory',
@@ -133,8 +138,8 @@ The default is the longest chain that XenServer makes.
         help="""
 The address space that a conversion may use, in MiB.
 
-A conversion uses far less memory than this; the limit keeps a hostile image
-from using more.
+A conversion needs far less memory than the default; the limit protects the
+host against hostile images.
 """),
     cfg.IntOpt(
         'max_cpu_time',
@@ -143,17 +148,17 @@ from using more.
         help="""
 The processor time that a conversion may use, in seconds; 0 for no limit.
 
-Small archives get less: a minute, and ten seconds for each MiB.
+Small archives get less: one minute plus ten seconds per MiB.
 """),
     cfg.IntOpt(
         'progress_timeout',
         default=300,
         min=10,
         help="""
-How long a conversion may go without progress, in seconds.
+The time that a conversion may go without progress, in seconds.
 
-A conversion that neither reads nor writes for so long, because the staging
-file system hangs for example, is stopped and the import fails.
+The plugin stops a conversion that neither reads nor writes for this long,
+for example because the staging file system hangs, and the import fails.
 """),
 ]
 
@@ -164,9 +169,9 @@ def list_opts() -> list[tuple[str, list[cfg.Opt]]]:
 
 
 def list_sample_opts() -> list[tuple[str, list[cfg.Opt]]]:
-    """The line of Glance's own that switches the plugin on.
+    """Glance's own option that turns the plugin on.
 
-    For the sample ``glance-image-import.conf``; Glance registers the option.
+    It is for the sample ``glance-image-import.conf``; Glance registers it.
     """
     return [('image_import_opts', [cfg.ListOpt(
         'image_import_plugins',
@@ -176,13 +181,13 @@ def list_sample_opts() -> list[tuple[str, list[cfg.Opt]]]:
         help="""
 The image-import plugins that Glance runs, in this order.
 
-The brackets are part of the value. ``xs_convert`` comes before
+The brackets are part of the value. ``xs_convert`` must come before
 ``image_conversion``, and may come before or after ``image_decompression``.
 """)])]
 
 
 def limits_of(group: cfg.ConfigOpts.GroupAttr) -> limits.Limits:
-    """The converter's limits as configured.
+    """Return the converter's limits as configured.
 
     :param group: ``CONF.xs_convert``
     """
