@@ -66,7 +66,7 @@ def _zero_pages(buffer: bytes, start: int, end: int, shift: int,
         count = _count_zero_pages(view[first:end], limit)
         if count:
             yield first, min(first + count * sectors.PAGE_SIZE, end)
-        index = heads.find(0, index + count + 1)
+        index = heads.find(0, index + max(count, 1))
 
 
 def _count_zero_pages(view: memoryview, limit: int) -> int:
