@@ -13,7 +13,6 @@
 
 """The pass, with layers that no VHD has ever been near."""
 
-import contextlib
 import tempfile
 import unittest
 
@@ -71,9 +70,8 @@ class OnePass(unittest.TestCase):
 
     def setUp(self):
         super().setUp()
-        stack = contextlib.ExitStack()
-        self.addCleanup(stack.close)
-        self.file = stack.enter_context(tempfile.TemporaryFile())
+        self.file = tempfile.TemporaryFile()
+        self.addCleanup(self.file.close)
         self.progress = progress.Progress()
 
     def run_pass(self, image):

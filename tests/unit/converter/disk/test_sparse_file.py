@@ -13,7 +13,6 @@
 
 """What a sparse file holds, how much room it takes, and how it fails."""
 
-import contextlib
 import os
 import resource
 import signal
@@ -31,9 +30,8 @@ class SparseFile(unittest.TestCase):
 
     def setUp(self):
         super().setUp()
-        stack = contextlib.ExitStack()
-        self.addCleanup(stack.close)
-        self.file = stack.enter_context(tempfile.TemporaryFile())
+        self.file = tempfile.TemporaryFile()
+        self.addCleanup(self.file.close)
         self.target = sparse_file.SparseFile(self.file.fileno())
 
     def write(self, offset, data):
