@@ -58,7 +58,7 @@ def convert(source: Source, target: files.Path, *,
                             or written; nothing is left behind
     """
     with (_opened(source) as archive,
-          files.new_file(target, overwrite) as descriptor):
+          files.new_file(target, overwrite, source=archive) as descriptor):
         return converter.convert(
             archive, descriptor, limits=limits, progress=progress, bare=bare,
             digest=digest)

@@ -13,11 +13,14 @@
 """Opening the source of a conversion, and giving its target a name.
 
 A target is written under a temporary name beside it, and gets its own name
-when it is complete.
+when it is complete. Who writes it holds a lock on it, so that others can tell
+a file that is being written from one that was left behind.
 """
 
 from collections.abc import Iterator
 import contextlib
+import fcntl
+import io
 import os
 import stat
 from typing import BinaryIO
@@ -27,6 +30,10 @@ from glance_xs_convert import exceptions
 
 #: An unfinished target bears its name with this at the end.
 PARTIAL_SUFFIX = '.part'
+
+_NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+# A symbolic link is not followed, and a pipe does not block.
+_OLD = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 Path = str | os.PathLike[str]
 
@@ -48,76 +55,205 @@ def opened(source: Path) -> Iterator[BinaryIO]:
 
 
 @contextlib.contextmanager
-def new_file(target: Path, overwrite: bool = False) -> Iterator[int]:
+def new_file(target: Path, overwrite: bool = False, *,
+             source: BinaryIO | None = None, mode: int = 0o666,
+             durable: bool = True) -> Iterator[int]:
     """A descriptor of a new file, which gets its name if all goes well.
 
-    :param overwrite: whether the target may exist
-    :raises TargetExists: the target exists, and is not to be replaced
-    :raises UnwritableTarget: the operating system refuses
+    :param overwrite: whether the target may exist, and what another process
+                      has left of it when it was killed
+    :param source: the file that must not be replaced
+    :param mode: of the new file, before the umask
+    :param durable: whether the file is to outlive a crash of the host
+    :raises TargetExists: the target exists, and is not to be replaced, or
+                          another process is writing it
+    :raises UnwritableTarget: the operating system refuses, or the target is
+                              not a file that can be replaced
     """
     target = os.fspath(target)
-    _check_target(target, overwrite)
     partial = target + PARTIAL_SUFFIX
-    try:
-        if overwrite and os.path.lexists(partial):
-            os.unlink(partial)
-        descriptor = os.open(
-            partial, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC,
-            0o666)
-    except FileExistsError:
-        raise exceptions.TargetExists(
-            f'{partial} exists: another conversion is running, or has been '
-            'killed and left it') from None
-    except OSError as error:
-        raise exceptions.UnwritableTarget(
-            f'{partial} cannot be created: {error.strerror}') from error
+    with _writable(target, 'created'):
+        identity = _identity(source)
+        _check_target(target, overwrite, identity)
+        if overwrite:
+            _remove_abandoned(partial, identity)
+        descriptor = _create(partial, mode)
     try:
         try:
             yield descriptor
+            with _writable(target, 'written'):
+                _flush(descriptor, durable)
+                _publish(descriptor, partial, target, overwrite)
+                if durable:
+                    _flush_directory(target)
         finally:
-            with _writable(target):
-                os.close(descriptor)
-        _publish(partial, target, overwrite)
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(partial)
-        raise
+            _remove(descriptor, partial)
+    finally:
+        os.close(descriptor)
 
 
-def _check_target(target: str, overwrite: bool) -> None:
+def _check_target(target: str, overwrite: bool,
+                  source: os.stat_result | None) -> None:
     try:
-        mode = os.lstat(target).st_mode
+        status = os.lstat(target)
     except FileNotFoundError:
         return
-    except OSError as error:
-        raise exceptions.UnwritableTarget(
-            f'{target} cannot be created: {error.strerror}') from error
     if not overwrite:
         raise exceptions.TargetExists(f'{target} exists')
-    if not stat.S_ISREG(mode):
+    _check_replaceable(target, status, source)
+
+
+def _check_replaceable(path: str, status: os.stat_result,
+                       source: os.stat_result | None) -> None:
+    if not stat.S_ISREG(status.st_mode):
         raise exceptions.UnwritableTarget(
-            f'{target} is not a regular file and cannot be replaced')
+            f'{path} is not a regular file and cannot be replaced')
+    if source is not None and os.path.samestat(status, source):
+        raise exceptions.UnwritableTarget(
+            f'{path} is the archive itself and cannot be replaced')
 
 
-def _publish(partial: str, target: str, overwrite: bool) -> None:
-    with _writable(target):
-        if overwrite:
-            os.rename(partial, target)
-            return
+def _create(partial: str, mode: int) -> int:
+    """A new file, locked."""
+    try:
+        descriptor = os.open(partial, _NEW, mode)
+    except FileExistsError:
+        raise _exists(partial) from None
+    try:
+        locked = _lock(descriptor)
+        # Between the two calls, somebody who overwrites may have found the
+        # file without a lock.
+        if not locked or not _is_at(descriptor, partial):
+            raise _being_written(partial)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _remove_abandoned(partial: str, source: os.stat_result | None) -> None:
+    """Remove what a process has left that was killed.
+
+    :raises TargetExists: a process is writing it
+    """
+    try:
+        status = os.lstat(partial)
+    except FileNotFoundError:
+        return
+    _check_replaceable(partial, status, source)
+    descriptor = os.open(partial, _OLD)
+    try:
+        if not _lock(descriptor):
+            raise _being_written(partial)
+        _remove(descriptor, partial)
+    finally:
+        os.close(descriptor)
+
+
+def _exists(partial: str) -> exceptions.TargetExists:
+    """What is wrong with a file that is there already."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(partial, _OLD)
         try:
-            os.link(partial, target)
-        except FileExistsError:
-            raise exceptions.TargetExists(f'{target} exists') from None
-        except OSError:
-            os.rename(partial, target)
-        else:
-            os.unlink(partial)
+            if _lock(descriptor):
+                return exceptions.TargetExists(
+                    f'{partial} exists: a conversion left it when it was '
+                    'killed')
+        finally:
+            os.close(descriptor)
+    return _being_written(partial)
+
+
+def _being_written(partial: str) -> exceptions.TargetExists:
+    return exceptions.TargetExists(
+        f'{partial} exists: another conversion is writing it')
+
+
+def _lock(descriptor: int) -> bool:
+    """Lock a file until all copies of the descriptor are closed.
+
+    :returns: whether nobody else has locked it
+    """
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _flush(descriptor: int, durable: bool) -> None:
+    """Make sure that the operating system has taken all data."""
+    if durable:
+        os.fsync(descriptor)
+    else:
+        # Network file systems report late errors whenever a copy is closed.
+        os.close(os.dup(descriptor))
+
+
+def _flush_directory(target: str) -> None:
+    descriptor = os.open(os.path.dirname(target) or os.curdir,
+                         os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _publish(descriptor: int, partial: str, target: str, overwrite: bool,
+             ) -> None:
+    """Give a file its name."""
+    if not _is_at(descriptor, partial):
+        raise exceptions.UnwritableTarget(
+            f'{partial} was replaced or removed while it was written')
+    if overwrite:
+        os.rename(partial, target)
+        return
+    try:
+        # By the descriptor: with this argument, the link in /proc is
+        # followed.
+        os.link(f'/proc/self/fd/{descriptor}', target,
+                src_dir_fd=descriptor, follow_symlinks=True)
+    except FileExistsError:
+        raise exceptions.TargetExists(f'{target} exists') from None
+    except OSError:
+        # A file system without links.
+        _check_target(target, overwrite, None)
+        os.rename(partial, target)
+
+
+def _remove(descriptor: int, path: str) -> None:
+    """Remove a name of an open file, if it still is one."""
+    with contextlib.suppress(OSError):
+        if _is_at(descriptor, path):
+            os.unlink(path)
+
+
+def _is_at(descriptor: int, path: str) -> bool:
+    """Whether a path names an open file."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), os.lstat(path))
+    except FileNotFoundError:
+        return False
+
+
+def _identity(source: BinaryIO | None) -> os.stat_result | None:
+    """What a file is told from others by; None if it is not one."""
+    if source is None:
+        return None
+    try:
+        return os.fstat(source.fileno())
+    except (AttributeError, io.UnsupportedOperation):
+        return None
 
 
 @contextlib.contextmanager
-def _writable(target: str) -> Iterator[None]:
+def _writable(target: str, done: str) -> Iterator[None]:
+    """Turn the operating system's refusals into this package's errors.
+
+    :param done: what cannot be done to the target
+    """
     try:
         yield
     except OSError as error:
         raise exceptions.UnwritableTarget(
-            f'{target} cannot be written: {error.strerror}') from error
+            f'{target} cannot be {done}: {error.strerror}') from error

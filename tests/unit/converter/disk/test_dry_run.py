@@ -92,7 +92,8 @@ class DryRun(cases.ConvertCase):
         result = api.check(io.BytesIO(data))
         self.convert(data)
         occupied = self.target.stat().st_blocks * 512
-        self.assertLessEqual(occupied, result.allocated)
+        # A file system may keep the map of many extents in a page.
+        self.assertLessEqual(occupied, result.allocated + PAGE)
         self.assertLessEqual(result.allocated, occupied + PAGE)
         self.assertGreaterEqual(result.room, result.allocated)
 
