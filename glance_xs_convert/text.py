@@ -31,12 +31,12 @@ def size(number: int) -> str:
     return f'{amount} {_UNITS[exponent - 1]}'
 
 
-def printable(name: str) -> str:
+def printable(name: str, longest: int = _LONGEST) -> str:
     """Return a name from an archive in a form that is safe to show.
 
     It is short, contains no control characters, and fits a database that
     stores at most three bytes per character.
     """
     shown = ''.join(c if c.isprintable() and c <= '\uffff'
-                    else f'\\x{ord(c):02x}' for c in name[:_LONGEST])
-    return shown if len(name) <= _LONGEST else shown + '…'
+                    else f'\\x{ord(c):02x}' for c in name[:longest])
+    return shown if len(name) <= longest else shown + '…'

@@ -28,7 +28,8 @@ import sys
 import time
 
 from glance_xs_convert import limits
-from glance_xs_convert.worker import child
+from glance_xs_convert.worker import parent
+from glance_xs_convert.worker import protocol
 from tools import bench
 from tools import bench_images as images
 
@@ -48,9 +49,12 @@ def bare(archive: str, raw: str) -> None:
 
 
 def contained(archive: str, raw: str) -> None:
-    request = child.Request(archive, raw, False, limits.Limits(), _MEMORY,
-                            _CPU_SECONDS)
-    child.run(request, sys.executable, lambda progress: None, _PATIENCE)
+    request = protocol.Request(
+        limits.Limits(), digest=True, max_memory=_MEMORY,
+        max_cpu_time=_CPU_SECONDS)
+    parent.convert_file(
+        archive, raw, request, python=sys.executable,
+        on_progress=lambda progress: None, progress_timeout=_PATIENCE)
 
 
 def main() -> None:

@@ -38,7 +38,8 @@ from glance_xs_convert.deployment import configuration
 from glance_xs_convert import exceptions
 from glance_xs_convert.plugin import opts
 from glance_xs_convert import text
-from glance_xs_convert.worker import child
+from glance_xs_convert.worker import parent
+from glance_xs_convert.worker import protocol
 
 Code = upgradecheck.Code
 Result = upgradecheck.Result
@@ -208,21 +209,21 @@ def _staging(deployment: configuration.Deployment) -> upgradecheck.Result:
 
 def _converter(deployment: configuration.Deployment) -> upgradecheck.Result:
     """Convert an image of one small layer, as the plugin would."""
-    python = child.interpreter(deployment.interpreter())
+    python = parent.interpreter(deployment.interpreter())
     options = deployment.options()
     data = os.urandom(_SAMPLE_SIZE)
     with tempfile.TemporaryDirectory() as directory:
         archive = pathlib.Path(directory, 'sample.tar')
         raw = pathlib.Path(directory, 'sample.raw')
         archive.write_bytes(sample(data))
-        request = child.Request(
-            str(archive), str(raw), bare=False,
-            limits=opts.limits_of(options),
-            max_memory=options.max_memory * units.Mi,
+        request = protocol.Request(
+            opts.limits_of(options), max_memory=options.max_memory * units.Mi,
             max_cpu_time=options.max_cpu_time)
         try:
-            child.run(request, python, lambda progress: None,
-                      _SAMPLE_PATIENCE)
+            parent.convert_file(
+                str(archive), str(raw), request, python=python,
+                on_progress=lambda progress: None,
+                progress_timeout=_SAMPLE_PATIENCE)
         except (exceptions.XsConvertError, OSError) as error:
             return Result(Code.FAILURE,
                           f'{python} cannot convert a sample: {error}')

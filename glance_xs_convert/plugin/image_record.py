@@ -21,7 +21,7 @@ import dataclasses
 import fnmatch
 from typing import Any
 
-from glance_xs_convert.worker import child
+from glance_xs_convert.worker import protocol
 
 #: Properties with this prefix are Glance's own.
 _RESERVED_PREFIX = 'os_glance_'
@@ -70,7 +70,7 @@ class Change:
                 name: properties.get(name) for name in self.properties})
 
 
-def conversion(action: Any, outcome: child.Outcome, *,
+def conversion(action: Any, outcome: protocol.Outcome, *,
                remove: Iterable[str], provenance: bool) -> Change:
     """The change that makes the record that of the raw disk.
 

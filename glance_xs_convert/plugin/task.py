@@ -38,7 +38,8 @@ from glance_xs_convert.plugin import staging
 from glance_xs_convert.plugin import task_messages
 from glance_xs_convert.plugin import turns
 from glance_xs_convert import progress
-from glance_xs_convert.worker import child
+from glance_xs_convert.worker import parent
+from glance_xs_convert.worker import protocol
 
 LOG = logging.getLogger(__name__)
 
@@ -179,7 +180,7 @@ class ConvertXenServerImage(task.Task):
                 self._end_import(result.exception)
 
     def _convert_in_turn(self, staged: str, raw: str, *, bare: bool,
-                         ) -> child.Outcome:
+                         ) -> protocol.Outcome:
         """Convert as soon as not too many others do.
 
         :param staged: the path of the archive
@@ -187,9 +188,8 @@ class ConvertXenServerImage(task.Task):
         :param bare: whether the archive is a VHD in no archive
         """
         group = CONF[opts.GROUP]
-        request = child.Request(
-            source=staged, target=raw, bare=bare,
-            limits=opts.limits_of(group),
+        request = protocol.Request(
+            opts.limits_of(group), bare=bare, digest=True,
             max_memory=group.max_memory * units.Mi,
             max_cpu_time=_processor_time(
                 group.max_cpu_time, os.path.getsize(staged)))
@@ -197,9 +197,11 @@ class ConvertXenServerImage(task.Task):
             self._import.image_id, self._import.task_id, staged).label()
         with turns.turn(group.max_concurrent, label, self._tell_waiting,
                         group.lock_path):
-            return child.run(
-                request, child.interpreter(CONF.wsgi.python_interpreter),
-                self._tell_progress, group.progress_timeout)
+            return parent.convert_file(
+                staged, raw, request,
+                python=parent.interpreter(CONF.wsgi.python_interpreter),
+                on_progress=self._tell_progress,
+                progress_timeout=group.progress_timeout)
 
     def _check_glance(self) -> None:
         """See that Glance can go on with the import after the conversion.
@@ -226,7 +228,7 @@ class ConvertXenServerImage(task.Task):
             text += f', layer {reached.layers} ({reached.layer})'
         self._messages.tell(text)
 
-    def _replace(self, staged: str, raw: str, outcome: child.Outcome,
+    def _replace(self, staged: str, raw: str, outcome: protocol.Outcome,
                  ) -> None:
         """Put the raw disk in the archive's place."""
         group = CONF[opts.GROUP]

@@ -66,6 +66,16 @@ WRONG = {
         ('converter.containers.planted', 'glance.api'),
         ('converter.disk.planted', 'pathlib'),
     ],
+    'parent': [
+        ('worker.parent', f'{PACKAGE}.converter.convert'),
+        ('worker.process', f'{PACKAGE}.worker.child'),
+        ('worker.replies', f'{PACKAGE}.worker.resources'),
+    ],
+    'child': [
+        ('worker.child', f'{PACKAGE}.worker.replies'),
+        ('worker.child', f'{PACKAGE}.files'),
+        ('worker.resources', 'subprocess'),
+    ],
     'formats': [
         ('converter.vhd.planted', f'{PACKAGE}.converter.disk.raw_disk'),
         ('converter.containers.planted',

@@ -16,7 +16,7 @@ from tests.unit.plugin import base
 
 if base.HAS_GLANCE:
     from glance_xs_convert.plugin import image_record
-    from glance_xs_convert.worker import child
+    from glance_xs_convert.worker import protocol
 
 
 class Record(base.GlanceCase):
@@ -31,7 +31,7 @@ class Record(base.GlanceCase):
 
     def change(self, **options):
         """Change the record, and give what undoes it."""
-        outcome = child.Outcome(
+        outcome = protocol.Outcome(
             virtual_size=1 << 30, layers=3, bytes_written=1 << 20,
             source_size=4711, source_sha256='c0ffee')
         with self.wrapper(self.image_id, self.task_id) as action:

@@ -1,0 +1,207 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Having an image converted by a process of its own.
+
+What the process says is checked, for it has read what a stranger has sent.
+What it has made is looked at.
+"""
+
+from collections.abc import Callable
+import logging
+import math
+import os
+import shutil
+import sys
+import time
+from typing import Any
+from typing import TypeVar
+
+from glance_xs_convert import exceptions
+from glance_xs_convert import files
+from glance_xs_convert import progress
+from glance_xs_convert.worker import process
+from glance_xs_convert.worker import protocol
+from glance_xs_convert.worker import replies
+
+_T = TypeVar('_T')
+
+LOG = logging.getLogger(__name__)
+
+#: How often ``on_progress`` is called, in seconds.
+_INTERVAL = protocol.REPORT_INTERVAL / 2
+#: How long a child may be silent, in seconds. A sound one reports all the
+#: time, whatever it waits for.
+_MAX_SILENCE = 60.0
+
+OnProgress = Callable[[progress.Progress], None]
+
+
+def interpreter(configured: str | None) -> str:
+    """The Python interpreter that a child can be run with.
+
+    :param configured: Glance's ``[wsgi] python_interpreter``; where it is
+                       not set and the process is not a Python interpreter, as
+                       under uWSGI, the one of the environment is taken
+    """
+    if configured:
+        return configured
+    if os.path.basename(sys.executable or '').startswith('python'):
+        return sys.executable
+    for directory in (sys.prefix, sys.exec_prefix, sys.base_prefix):
+        for name in ('python3', 'python'):
+            path = os.path.join(directory, 'bin', name)
+            if os.access(path, os.X_OK):
+                return path
+    return shutil.which('python3') or 'python3'
+
+
+def convert_file(source: str, target: str, request: protocol.Request, *,
+                 python: str, on_progress: OnProgress,
+                 progress_timeout: float = math.inf) -> protocol.Outcome:
+    """Convert an archive to a new raw disk, both in staging.
+
+    An import starts again after a crash, so the disk is not flushed.
+
+    :param source: the path of the archive
+    :param target: the path of the raw disk, which nobody else may read
+
+    For other parameters and errors, see ``convert`` and ``files``.
+    """
+    with (files.opened(source) as file,
+          files.new_file(target, mode=0o600, durable=False) as descriptor):
+        return convert(
+            file.fileno(), descriptor, request, python=python,
+            on_progress=on_progress, progress_timeout=progress_timeout)
+
+
+def convert(source: int, target: int, request: protocol.Request, *,
+            python: str, on_progress: OnProgress,
+            progress_timeout: float = math.inf) -> protocol.Outcome:
+    """Convert an archive to a raw disk.
+
+    :param source: the descriptor of the archive
+    :param target: the descriptor of a new file, open for reading and writing
+    :param python: the interpreter to run, see ``interpreter``
+    :param on_progress: called a few times a second, also when nothing has
+                        happened; what it raises ends the conversion
+    :param progress_timeout: seconds without progress after which the
+                             conversion is ended
+    :raises XsConvertError: the child's error, or it ended without one
+    """
+    largest = _largest(source)
+    outcome = _run(
+        protocol.Job(request, source, target), python, on_progress,
+        progress_timeout, lambda fields: replies.outcome(
+            fields, request.limits, request.digest, largest))
+    # The child has ended, and does not write to it any more.
+    found = os.fstat(target).st_size
+    if found != outcome.virtual_size:
+        LOG.error('The converter announced a disk of %d bytes and wrote one '
+                  'of %d', outcome.virtual_size, found)
+        raise _invalid()
+    return outcome
+
+
+def _run(job: protocol.Job, python: str, on_progress: OnProgress,
+         progress_timeout: float, outcome_of: Callable[[dict[str, Any]], _T],
+         ) -> _T:
+    """Have a child do its job.
+
+    :param outcome_of: makes the result out of the fields of a message
+    """
+    with process.Child(python, job) as child:
+        clock = _Clock(job.request.max_time, progress_timeout)
+        try:
+            for lines in child.lines():
+                for line in lines:
+                    kind, fields = replies.parse(line)
+                    clock.heard()
+                    if kind == protocol.OUTCOME:
+                        outcome = outcome_of(fields)
+                        child.end()
+                        return outcome
+                    if kind == protocol.ERROR:
+                        raise replies.error(fields)
+                    if kind == protocol.PROGRESS:
+                        clock.progressed(replies.progress_of(
+                            fields, job.request.limits))
+                    else:
+                        raise replies.Invalid(f'it is of the kind {kind!a}')
+                if clock.ticks():
+                    on_progress(clock.latest)
+        except replies.Invalid as error:
+            LOG.error('The converter sent an invalid message: %s', error)
+            raise _invalid() from error
+        except process.Flood as error:
+            raise exceptions.ConverterStopped(
+                'the converter sent too many messages') from error
+        status = child.end()
+        LOG.error('The converter ended with status %s: %s', status,
+                  child.last_words())
+        raise exceptions.ConverterStopped(
+            f'the converter ended unexpectedly, with status {status}')
+
+
+class _Clock:
+    """How long a conversion takes, is silent, and makes no progress.
+
+    :param max_time: in seconds; 0 for any
+    :param progress_timeout: in seconds
+    :ivar latest: the progress that was reported last
+    """
+
+    def __init__(self, max_time: int, progress_timeout: float) -> None:
+        now = time.monotonic()
+        self.latest = progress.Progress()
+        self._started = self._heard = self._changed = now
+        self._told = -math.inf
+        self._max_time = max_time or math.inf
+        self._progress_timeout = progress_timeout
+
+    def heard(self) -> None:
+        self._heard = time.monotonic()
+
+    def progressed(self, latest: progress.Progress) -> None:
+        if latest != self.latest:
+            self.latest, self._changed = latest, time.monotonic()
+
+    def ticks(self) -> bool:
+        """Whether it is time to tell the progress.
+
+        :raises ConverterStopped: a time is over
+        """
+        now = time.monotonic()
+        if now - self._changed > self._progress_timeout:
+            raise exceptions.ConverterStopped(
+                'the conversion made no progress for '
+                f'{self._progress_timeout:.0f} seconds')
+        if now - self._started > self._max_time:
+            raise exceptions.ConverterStopped(
+                f'the conversion took more than {self._max_time} seconds')
+        if now - self._heard > _MAX_SILENCE:
+            raise exceptions.ConverterStopped(
+                f'the converter was silent for {_MAX_SILENCE:.0f} seconds')
+        if now - self._told < _INTERVAL:
+            return False
+        self._told = now
+        return True
+
+
+def _largest(source: int) -> int:
+    status = os.fstat(source)
+    return replies.largest_source(status.st_mode, status.st_size)
+
+
+def _invalid() -> exceptions.ConverterStopped:
+    return exceptions.ConverterStopped(
+        'the converter sent an invalid message')

@@ -1,0 +1,184 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""A converter's process as its parent has it: started, heard and ended."""
+
+from collections.abc import Iterator
+from collections.abc import Sequence
+import contextlib
+import fcntl
+import os
+import selectors
+import subprocess  # nosec B404
+import sys
+import time
+from typing import IO
+
+from glance_xs_convert import exceptions
+from glance_xs_convert.worker import protocol
+
+_CHILD = 'glance_xs_convert.worker.child'
+
+#: How long the parent waits before it looks around, in seconds.
+_TICK = 2 * protocol.REPORT_INTERVAL
+_PIPE_SIZE = 64 * 1024
+#: What is kept of the child's standard error, in bytes, and how much it may
+#: write there.
+_STDERR_KEPT = 4096
+_STDERR_MAX = 1024 ** 2
+#: How often the child may make its parent look, at once and each second: ten
+#: times as often as a sound one does.
+_BURST = 100
+_RATE = 20 / protocol.REPORT_INTERVAL
+
+
+class Flood(Exception):
+    """The child writes more than a sound one does."""
+
+
+class Child:
+    """A converter's process.
+
+    To be used as a context manager; the process has ended when it is left.
+
+    :param python: the interpreter that runs it
+    :param job: with the parent's descriptors
+    :raises ConverterStopped: it cannot be started
+    """
+
+    def __init__(self, python: str, job: protocol.Job) -> None:
+        self._started = time.monotonic()
+        self._heard = 0
+        self._errors = bytearray()
+        self._errors_size = 0
+        with contextlib.ExitStack() as stack:
+            source, target = (stack.enter_context(_duplicate(descriptor))
+                              for descriptor in (job.source, job.target))
+            self._process = _start(python, (source, target))
+        self._stdin, self._stdout, self._stderr = map(_pipe, (
+            self._process.stdin, self._process.stdout, self._process.stderr))
+        with contextlib.suppress(BrokenPipeError):
+            self._stdin.write(protocol.encode_job(protocol.Job(
+                job.request, source, target)))
+
+    def __enter__(self) -> 'Child':
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.end()
+        self._stderr.close()
+
+    def lines(self) -> Iterator[list[bytes]]:
+        """What the child writes, line by line, until it closes its output.
+
+        Every now and then there is an empty list, so that time can be told.
+
+        :raises Flood: it is too much, or too often
+        """
+        rest = b''
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._stdout, selectors.EVENT_READ)
+            selector.register(self._stderr, selectors.EVENT_READ)
+            while True:
+                ready = [key.fileobj for key, _ in selector.select(_TICK)]
+                if self._stderr in ready and not self._keep_errors():
+                    selector.unregister(self._stderr)
+                lines: list[bytes] = []
+                if self._stdout in ready:
+                    data = os.read(self._stdout.fileno(), _PIPE_SIZE)
+                    if not data:
+                        return
+                    *lines, rest = (rest + data).split(b'\n')
+                self._count(len(ready) + len(lines), len(rest))
+                yield lines
+
+    def end(self) -> int | None:
+        """End the child, unless it has ended.
+
+        :returns: its exit status; None if it cannot be ended
+        """
+        for pipe in (self._stdin, self._stdout):
+            with contextlib.suppress(OSError):
+                pipe.close()
+        for _ in range(2):
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                return self._process.wait(protocol.GRACE)
+            self._process.kill()
+        return None
+
+    def last_words(self) -> str:
+        """The end of what it wrote to standard error, once it has ended."""
+        with (contextlib.suppress(Flood),
+              selectors.DefaultSelector() as selector):
+            selector.register(self._stderr, selectors.EVENT_READ)
+            while selector.select(0) and self._keep_errors():
+                pass
+        return self._errors.decode(errors='backslashreplace')
+
+    def _keep_errors(self) -> bool:
+        """Read some of standard error; False at its end."""
+        data = os.read(self._stderr.fileno(), _PIPE_SIZE)
+        self._errors += data
+        del self._errors[:-_STDERR_KEPT]
+        self._errors_size += len(data)
+        if self._errors_size > _STDERR_MAX:
+            raise Flood
+        return bool(data)
+
+    def _count(self, events: int, unfinished: int) -> None:
+        """Count what has come.
+
+        :param unfinished: bytes of a line that has no end yet
+        """
+        self._heard += events
+        elapsed = time.monotonic() - self._started
+        if (self._heard > _BURST + _RATE * elapsed
+                or unfinished > protocol.MAX_LINE):
+            raise Flood
+
+
+def _start(python: str, descriptors: Sequence[int],
+           ) -> 'subprocess.Popen[bytes]':
+    environment = {
+        'LC_ALL': 'C.UTF-8',
+        # Else each thread reserves address space by the gigabyte.
+        'MALLOC_ARENA_MAX': '1',
+        'PATH': os.defpath,
+        'PYTHONPATH': os.pathsep.join(
+            path for path in sys.path if os.path.isabs(path)),
+    }
+    try:
+        return subprocess.Popen(  # nosec B603
+            [python, '-m', _CHILD], bufsize=0, stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            pass_fds=descriptors, env=environment, cwd='/',
+            start_new_session=True)
+    except OSError as error:
+        raise exceptions.ConverterStopped(
+            f'the converter cannot be run with {python}: {error.strerror}'
+        ) from error
+
+
+@contextlib.contextmanager
+def _duplicate(descriptor: int) -> Iterator[int]:
+    """A copy with a number that is not one of the standard streams'."""
+    copy = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, 3)
+    try:
+        yield copy
+    finally:
+        os.close(copy)
+
+
+def _pipe(pipe: IO[bytes] | None) -> IO[bytes]:
+    if pipe is None:  # Popen has been asked for it.
+        raise exceptions.ConverterStopped('the converter has no pipes')
+    return pipe

@@ -1,0 +1,136 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""What a converter's process and the one that started it say to each other.
+
+The parent writes one line of JSON to the child's standard input, the job, and
+keeps that pipe open: when it is closed, because the parent has had enough or
+is gone, the child ends. The child writes lines of JSON to its standard output:
+its progress, and at last the result or the error. Each of these lines is an
+object with one member, whose name is the kind of message and whose value is
+an object, too.
+"""
+
+import dataclasses
+import json
+from typing import Any
+
+from glance_xs_convert import exceptions
+from glance_xs_convert import limits
+from glance_xs_convert import progress
+from glance_xs_convert import text
+
+#: How often the child reports its progress, in seconds.
+REPORT_INTERVAL = 0.5
+#: How long it may take to end, once it was told to, in seconds.
+GRACE = 5.0
+
+#: The longest line that a child writes, in bytes, and the longest sentence in
+#: it, in characters.
+MAX_LINE = 16 * 1024
+MAX_TEXT = 1000
+
+#: The kinds of messages.
+PROGRESS = 'progress'
+OUTCOME = 'outcome'
+ERROR = 'error'
+
+
+@dataclasses.dataclass(frozen=True)
+class Request:
+    """What the child may use, and how it is to do its work.
+
+    :ivar limits: of the image
+    :ivar bare: whether the source is a VHD without an archive around it
+    :ivar digest: whether the source's SHA-256 is wanted
+    :ivar max_memory: address space in bytes; 0 for no limit
+    :ivar max_cpu_time: in seconds; 0 for no limit
+    :ivar max_time: in seconds by the clock; 0 for no limit
+    """
+
+    limits: limits.Limits
+    bare: bool = False
+    digest: bool = False
+    max_memory: int = 0
+    max_cpu_time: int = 0
+    max_time: int = 0
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """All that the child is told.
+
+    :ivar request: how to do it
+    :ivar source: the descriptor of the archive
+    :ivar target: the descriptor of the new disk
+    """
+
+    request: Request
+    source: int
+    target: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """What the parent learns of a conversion.
+
+    :ivar virtual_size: of the raw disk, in bytes
+    :ivar layers: how many there were
+    :ivar bytes_written: to the raw disk
+    :ivar source_size: of the archive, in bytes
+    :ivar source_sha256: of the archive, in hexadecimal digits; empty if it
+                         was not asked for
+    """
+
+    virtual_size: int
+    layers: int
+    bytes_written: int
+    source_size: int
+    source_sha256: str
+
+
+def encode_job(job: Job) -> bytes:
+    """The line that tells the child what to do."""
+    return json.dumps(dataclasses.asdict(job)).encode() + b'\n'
+
+
+def decode_job(line: bytes) -> Job:
+    """What ``encode_job`` has made; the parent is trusted."""
+    fields = json.loads(line)
+    request = fields.pop('request')
+    bounds = limits.Limits(**request.pop('limits'))
+    return Job(request=Request(limits=bounds, **request), **fields)
+
+
+def encode_progress(latest: progress.Progress) -> bytes:
+    fields = dataclasses.asdict(latest)
+    if latest.layer is not None:
+        fields['layer'] = text.printable(latest.layer)
+    return _line(PROGRESS, fields)
+
+
+def encode_outcome(outcome: Outcome) -> bytes:
+    return _line(OUTCOME, dataclasses.asdict(outcome))
+
+
+def encode_error(error: exceptions.XsConvertError) -> bytes:
+    member = error.member
+    return _line(ERROR, {
+        'name': type(error).__name__,
+        'reason': text.printable(error.reason, MAX_TEXT),
+        'member': None if member is None else text.printable(member),
+        'offset': error.offset,
+    })
+
+
+def _line(kind: str, fields: dict[str, Any]) -> bytes:
+    return json.dumps({kind: fields}).encode() + b'\n'

@@ -1,0 +1,80 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""What the converter's process may use, and who comes first."""
+
+import contextlib
+import ctypes
+import os
+import resource
+
+from glance_xs_convert.worker import protocol
+
+#: What the process adds to its niceness: it gets what others leave.
+_NICENESS = 10
+#: How many files it may have open; it opens none but those of the package.
+_MAX_FILES = 64
+
+#: Flags of Linux's unshare(2).
+_CLONE_NEWUSER = 0x10000000
+_CLONE_NEWNET = 0x40000000
+
+
+def restrict(request: protocol.Request) -> None:
+    """Limit the process, before it reads the image."""
+    os.umask(0o077)
+    _lower_priority()
+    _enter_empty_network()
+    _limit(resource.RLIMIT_FSIZE, request.limits.max_virtual_size)
+    _limit(resource.RLIMIT_NOFILE, _MAX_FILES)
+    _limit(resource.RLIMIT_CORE, 0)
+    if request.max_memory:
+        _limit(resource.RLIMIT_AS, request.max_memory)
+    if request.max_cpu_time:
+        _limit(resource.RLIMIT_CPU, request.max_cpu_time,
+               int(protocol.GRACE))
+
+
+def _lower_priority() -> None:
+    """Let Glance's requests go first where there are too few processors.
+
+    Linux may schedule by sessions, of which the process has its own: then it
+    is the session's niceness that counts.
+    """
+    with contextlib.suppress(OSError):
+        os.nice(_NICENESS)
+    with (contextlib.suppress(OSError),
+          open('/proc/self/autogroup', 'w') as autogroup):
+        autogroup.write(str(_NICENESS))
+
+
+def _enter_empty_network() -> None:
+    """Enter an empty network namespace if permitted.
+
+    It takes a privilege, or a user namespace. It has to be done before there
+    are other threads.
+    """
+    libc = ctypes.CDLL(None)
+    if libc.unshare(_CLONE_NEWNET) and os.geteuid():
+        libc.unshare(_CLONE_NEWUSER | _CLONE_NEWNET)
+
+
+def _limit(which: int, value: int, grace: int = 0) -> None:
+    """Set a limit, no higher than it is.
+
+    :param grace: how much more than the value kills the process
+    """
+    _, hard = resource.getrlimit(which)
+    if hard == resource.RLIM_INFINITY:
+        hard = value + grace
+    soft = min(value, max(hard - grace, 1) if grace else hard)
+    resource.setrlimit(which, (soft, min(value + grace, hard)))

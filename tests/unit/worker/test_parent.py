@@ -1,0 +1,329 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""The converter's process: what is said to it, and what ends it."""
+
+import hashlib
+import os
+import signal
+import subprocess
+import sys
+from unittest import mock
+
+import ddt
+
+from glance_xs_convert import exceptions
+from glance_xs_convert import limits
+from glance_xs_convert.worker import parent
+from glance_xs_convert.worker import process
+from glance_xs_convert.worker import protocol
+
+from testbed.images import archive
+from testbed.images import model
+from tests.unit.worker import base
+
+MIB = base.MIB
+
+#: Runs a conversion as Glance does; its arguments are source and target.
+PARENT = '''
+import sys
+
+from glance_xs_convert import limits
+from glance_xs_convert.worker import parent
+from glance_xs_convert.worker import protocol
+
+parent.convert_file(*sys.argv[1:], protocol.Request(limits.DEFAULT),
+                    python=sys.executable, on_progress=print)
+'''
+
+
+class Conversions(base.WorkerCase):
+    """What the child says, its parent understands."""
+
+    def test_converted(self):
+        layers = base.small()
+        data = archive.tgz(archive.chain_members(layers))
+        outcome = self.run_child(data)
+        self.assertEqual(
+            (4 * MIB, 2, len(data), hashlib.sha256(data).hexdigest()),
+            (outcome.virtual_size, outcome.layers, outcome.source_size,
+             outcome.source_sha256))
+        self.assertIsNone(model.difference(self.target, layers))
+        self.assertEqual([self.target.name], os.listdir(self.output))
+
+    def test_progress(self):
+        reports = []
+
+        def stop(progress):
+            reports.append(progress)
+            if progress.layers == 2:
+                raise KeyboardInterrupt
+        data = base.slow_archive()
+        self.assert_ends(KeyboardInterrupt, '', data, on_progress=stop)
+        self.assertEqual(len(data), reports[-1].source_size)
+        self.assertLess(0, reports[-1].source_read)
+        self.assertIn('1.vhd', reports[-1].layer)
+
+    def test_without_digest(self):
+        outcome = self.run_child(base.small_archive(), digest=False)
+        self.assertEqual('', outcome.source_sha256)
+
+    def test_bare(self):
+        layer = base.small()[1]
+        self.run_child(layer.tobytes(), bare=True)
+        self.assertIsNone(model.difference(self.target, [layer]))
+
+    def test_refused(self):
+        data = archive.tgz(archive.chain_members(base.small()[:1]))
+        error = self.assert_ends(exceptions.MissingBase, '0.vhd', data)
+        self.assertTrue(error.reason)
+
+    def test_refused_by_a_limit(self):
+        self.assert_ends(
+            exceptions.LimitExceeded, '0.vhd', base.small_archive(),
+            limits=limits.Limits(max_virtual_size=MIB))
+
+    def test_no_source(self):
+        self.assert_ends(exceptions.UnreadableSource, 'No such file', None)
+
+    def test_no_directory_for_the_target(self):
+        self.target = self.scratch / 'no' / 'disk'
+        self.assert_ends(exceptions.UnwritableTarget, 'No such file', b'')
+
+    def test_names_are_only_names(self):
+        self.source = self.scratch / '--help\n"$(exit)\u00e4\udc80'
+        self.test_converted()
+
+    def test_descriptors_of_standard_streams(self):
+        """Parents may have closed theirs and opened others in their place."""
+        code = ('import os; os.close(0); os.open(sys.argv[1], os.O_RDONLY); '
+                'os.close(1); os.open(sys.argv[2], os.O_RDWR | os.O_CREAT); '
+                'parent.convert(0, 1, protocol.Request(limits.DEFAULT), '
+                'python=sys.executable, on_progress=lambda progress: None)')
+        self.source.write_bytes(base.small_archive())
+        imports = PARENT.partition('\n\nparent')[0]
+        subprocess.run(
+            [sys.executable, '-c', f'{imports}\n{code}', self.source,
+             self.target], check=True)
+        self.assertIsNone(model.difference(self.target, base.small()))
+
+
+class Ends(base.WorkerCase):
+    """The child ends when it is to end, and nothing is left."""
+
+    def test_progress_raises(self):
+        def stop(progress):
+            if self.is_writing():
+                raise KeyboardInterrupt
+        self.assert_ends(KeyboardInterrupt, '', base.slow_archive(),
+                         on_progress=stop)
+
+    def test_signals_that_the_parent_blocks(self):
+        """As the threads of uWSGI do."""
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {
+            signal.SIGTERM, signal.SIGXCPU, signal.SIGHUP})
+        self.addCleanup(signal.pthread_sigmask, signal.SIG_SETMASK, before)
+        end = process.Child.end
+        statuses = []
+        with (mock.patch.object(protocol, 'GRACE', base.PATIENCE),
+              mock.patch.object(process.Child, 'end', lambda child: (
+                  statuses.append(end(child))))):
+            self.test_progress_raises()
+        self.assertEqual({128 + signal.SIGTERM}, set(statuses))
+
+    def begin_parent(self):
+        """Start a process that starts a child.
+
+        :returns: it, and the child's process id
+        """
+        self.source.write_bytes(base.slow_archive())
+        starter = subprocess.Popen(
+            [sys.executable, '-c', PARENT, self.source, self.target],
+            stdout=subprocess.PIPE, env={'PYTHONPATH': ':'.join(sys.path)})
+        self.addCleanup(starter.wait)
+        self.addCleanup(starter.stdout.close)
+        self.addCleanup(starter.kill)
+        self.wait_until(lambda: self.is_writing() and self.written())
+        [child] = subprocess.check_output(
+            ['ps', '-o', 'pid=', '--ppid', str(starter.pid)]).split()
+        return starter, int(child)
+
+    def written(self):
+        """How much has been written, in bytes."""
+        return sum(entry.stat().st_blocks for entry in os.scandir(self.output)
+                   ) * 512
+
+    def test_parent_is_killed(self):
+        """A name is left, but no data and no process."""
+        starter, child = self.begin_parent()
+        starter.kill()
+        self.wait_until(lambda: not os.path.exists(f'/proc/{child}'))
+        self.assertEqual(0, self.written())
+
+    def test_child_is_killed(self):
+        def kill(progress):
+            if self.is_writing():
+                os.kill(base.children()[0], signal.SIGKILL)
+        with self.assertLogs(parent.LOG, 'ERROR'):
+            self.assert_ends(exceptions.ConverterStopped, 'with status -9',
+                             base.slow_archive(), on_progress=kill)
+
+    def test_child_is_terminated(self):
+        def terminate(progress):
+            if self.is_writing():
+                os.kill(base.children()[0], signal.SIGTERM)
+        with self.assertLogs(parent.LOG, 'ERROR'):
+            self.assert_ends(exceptions.ConverterStopped, 'unexpectedly',
+                             base.slow_archive(), on_progress=terminate)
+
+    def test_child_hangs(self):
+        def stop(progress):
+            if self.is_writing():
+                os.kill(base.children()[0], signal.SIGSTOP)
+        self.patience = 2
+        self.assert_ends(exceptions.ConverterStopped,
+                         'no progress for 2 seconds', base.slow_archive(),
+                         on_progress=stop)
+
+    def test_too_long(self):
+        """However much progress there is."""
+        self.assert_ends(exceptions.ConverterStopped, 'more than 2 seconds',
+                         base.slow_archive(), max_time=2)
+
+    def test_source_hangs(self):
+        os.mkfifo(self.source)
+        # Opened for both, a pipe does not wait for the other end.
+        descriptor = os.open(self.source, os.O_RDWR)
+        self.addCleanup(os.close, descriptor)
+        self.patience = 2
+        self.assert_ends(exceptions.ConverterStopped, 'no progress', None)
+
+    def test_target_that_exists(self):
+        self.target.write_bytes(b'precious')
+        with self.assertRaisesRegex(exceptions.TargetExists, 'exists'):
+            self.run_child(base.small_archive())
+        self.assertEqual(b'precious', self.target.read_bytes())
+
+
+@ddt.ddt
+class Strangers(base.WorkerCase):
+    """Programs that are not the converter, and say what they like."""
+
+    def setUp(self):
+        super().setUp()
+        self.patience = 3
+
+    def outcome(self, size=0):
+        """A program that writes ``size`` bytes and says it wrote 1024."""
+        return self.program(f'''
+            exec {sys.executable} -c 'if 1:
+                import json, sys
+                job = json.loads(sys.stdin.readline())
+                open(job["target"], "wb").write(bytes({size}))
+                print(json.dumps({{"outcome": {{
+                    "virtual_size": 1024, "layers": 1, "bytes_written": 0,
+                    "source_size": 0, "source_sha256": "{"0" * 64}"}}}}))'
+        ''')
+
+    @ddt.data('/no/such/python', '/', '/dev/null')
+    def test_no_interpreter(self, python):
+        self.assert_ends(exceptions.ConverterStopped, python, b'',
+                         python=python)
+
+    def test_interpreter_without_the_package(self):
+        python = self.program(f'exec {sys.executable} -S -E "$@"')
+        with self.assertLogs(parent.LOG, 'ERROR') as logged:
+            self.assert_ends(exceptions.ConverterStopped, 'status 1', b'',
+                             python=python)
+        self.assertIn('No module named', logged.output[0])
+
+    def test_last_words_are_logged(self):
+        python = self.program('''
+            seq 1 10000 >&2
+            printf 'alas \\377\\n' >&2
+            exit 7
+        ''')
+        with self.assertLogs(parent.LOG, 'ERROR') as logged:
+            self.assert_ends(exceptions.ConverterStopped, 'with status 7',
+                             b'', python=python)
+        self.assertRegex(logged.output[0],
+                         r'status 7: [0-9\n]+alas \\xff\n$')
+        self.assertLess(len(logged.output[0]), 5000)
+
+    @ddt.data('nonsense', '5', '[]', 'null', '"outcome"', '{', '\\377\\200',
+              '{"outcome": 1}', '{"outcome": {"virtual_size": 1}}',
+              '{"error": {}}', '{"error": []}', '{"progress": {"a": 1}}',
+              '{"progress": null}', '{"later": {}}', '')
+    def test_nonsense(self, line):
+        python = self.program(f"printf '{line}\\n'; exec sleep 60")
+        with self.assertLogs(parent.LOG, 'ERROR'):
+            self.assert_ends(exceptions.ConverterStopped,
+                             '^the converter sent an invalid message$', b'',
+                             python=python)
+
+    def test_nonsense_before_the_error(self):
+        python = self.program('''
+            echo A warning of some library >&2
+            echo '{"error": {"name": "NoVhd", "reason": "there is none",'\\
+                 '"member": null, "offset": null}}'
+        ''')
+        self.assert_ends(exceptions.NoVhd, 'there is none', b'',
+                         python=python)
+
+    @ddt.data('Later', 'SystemExit')
+    def test_unknown_error(self, name):
+        python = self.program(f'''
+            echo '{{"error": {{"name": "{name}", "reason": "a new one",'\\
+                 '"member": "0.vhd", "offset": 3}}}}'
+        ''')
+        self.assert_ends(exceptions.XsConvertError, '0.vhd: a new one', b'',
+                         python=python)
+
+    def test_disk_as_large_as_announced(self):
+        outcome = self.run_child(b'', python=self.outcome(size=1024))
+        self.assertEqual(1024, outcome.virtual_size)
+
+    @ddt.data(0, 1023, 1025)
+    def test_disk_of_another_size(self, size):
+        with self.assertLogs(parent.LOG, 'ERROR') as logged:
+            self.assert_ends(exceptions.ConverterStopped, 'invalid message',
+                             b'', python=self.outcome(size=size))
+        self.assertIn(f'wrote one of {size}', logged.output[0])
+
+    @ddt.data('exec sleep 60', 'exec 1>&-; exec sleep 60',
+              'trap "" TERM; exec 0<&-; exec sleep 60')
+    def test_no_end(self, command):
+        self.assert_ends(exceptions.ConverterStopped, '.', b'',
+                         python=self.program(command))
+
+    @ddt.data(
+        'exec tr "\\0" y < /dev/zero',
+        f"exec {sys.executable} -c 'import os\nwhile 1: os.write(2, b\"y\")'",
+        f'exec {sys.executable} -uc "while 1: print(end=\'{{\')"',
+        f'''exec {sys.executable} -uc "while 1: print('{{\\"progress\\":'
+            '{{\\"source_size\\": null, \\"source_read\\": 0,'
+            '\\"layers\\": 0, \\"layer\\": null,'
+            '\\"bytes_written\\": 0}}}}')"''')
+    def test_flood(self, command):
+        seen = []
+        self.assert_ends(
+            exceptions.ConverterStopped,
+            '^the converter sent too many messages$', b'',
+            python=self.program(command), on_progress=seen.append)
+        self.assertLess(len(seen), 10 * self.patience)
+
+    def test_silence(self):
+        self.patience = 1e6
+        self.addCleanup(setattr, parent, '_MAX_SILENCE', parent._MAX_SILENCE)
+        parent._MAX_SILENCE = 2
+        self.assert_ends(exceptions.ConverterStopped, 'silent for 2 seconds',
+                         b'', python=self.program('exec sleep 60'))
