@@ -78,7 +78,8 @@ class DryRun:
     def clear(self, offset: int, size: int) -> None:
         end = min(offset + size, self.end)
         self._disown(offset + -offset % _SECTOR, end)
-        self._free(offset, end)
+        beyond = -end % _PAGE if end == self.end else 0
+        self._free(offset, end + beyond)
 
     def set_size(self, size: int) -> None:
         """All that is written lies within the size."""

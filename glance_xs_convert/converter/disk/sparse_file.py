@@ -75,12 +75,15 @@ class SparseFile:
 
     def clear(self, offset: int, size: int) -> None:
         end = min(offset + size, self.end)
+        # A page in which the file ends is only given up as a whole.
+        beyond = -end % sectors.PAGE_SIZE if end == self.end else 0
         with _writable():
             while offset < end:
                 offset = self._next_data(offset)
                 if offset >= end:
                     return
-                if self._punch_hole(self._descriptor, offset, end - offset):
+                if self._punch_hole(self._descriptor, offset,
+                                    end + beyond - offset):
                     return
                 length = min(end - offset, len(_ZEROS))
                 self._write(memoryview(_ZEROS)[:length], offset)

@@ -25,6 +25,7 @@ import tracemalloc
 
 import ddt
 
+from glance_xs_convert import api
 from glance_xs_convert import exceptions
 
 from testbed.images import archive
@@ -200,3 +201,16 @@ class Errors(Finding):
         self.target.unlink()
         layers[1] = dataclasses.replace(layers[1], front=vhd.DAMAGED)
         self.assert_converts(layers)
+
+    def test_page_in_which_the_file_ends(self):
+        # It stayed in the file when a shorter layer cut it off, and a check
+        # did not count it.
+        layers = chains.linked([
+            vhd.Layer(32 * KIB, [(56, pattern('leaf'))], block_size=KIB),
+            vhd.Layer(6 * KIB, block_size=KIB),
+            vhd.Layer(64 * KIB, [(11, pattern('base', 22)), (80, bytes(512))],
+                      block_size=KIB)])
+        data = archive.tgz(archive.chain_members(layers, order=[2, 1, 0]))
+        self.assert_converts(layers, data)
+        self.assertEqual(api.check(io.BytesIO(data)).allocated,
+                         self.target.stat().st_blocks * 512)
