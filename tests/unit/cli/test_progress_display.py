@@ -1,0 +1,89 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""What is shown of a conversion while it runs."""
+
+import io
+import threading
+import time
+import unittest
+from unittest import mock
+
+from glance_xs_convert.cli import progress_display
+from glance_xs_convert import progress
+
+from tests.unit import cases
+
+
+class Stream(io.StringIO):
+    """Standard error, on a terminal or not."""
+
+    def __init__(self, terminal):
+        super().__init__()
+        self._terminal = terminal
+
+    def isatty(self):
+        return self._terminal
+
+
+def seen(text, terminal=False, wanted=None):
+    """Show a progress until a text has appeared; return all that has."""
+    stream = Stream(terminal)
+    state = progress.Progress(source_size=2048)
+    with (mock.patch.object(progress_display, '_LINE_INTERVAL', 0.01),
+          mock.patch.object(progress_display, '_PATIENCE', 0.01),
+          mock.patch.object(progress_display, '_BAR_INTERVAL', 0.01),
+          progress_display.shown(state, stream, wanted)):
+        state.source_read = 1024
+        state.layer, state.layers = './1.vhd', 2
+        deadline = time.monotonic() + cases.PATIENCE
+        while text not in stream.getvalue() and time.monotonic() < deadline:
+            time.sleep(0.01)
+    return stream.getvalue()
+
+
+class Shown(unittest.TestCase):
+
+    def setUp(self):
+        super().setUp()
+        threads = threading.active_count()
+        self.addCleanup(
+            lambda: self.assertEqual(threads, threading.active_count()))
+
+    def test_lines(self):
+        lines = seen('layer', wanted=True).splitlines()
+        self.assertEqual('50%, 1 KiB read, layer 2 (./1.vhd)', lines[-1])
+
+    def test_bar(self):
+        shown = seen('./1.vhd', terminal=True)
+        self.assertIn('1.00k/2.00k', shown)
+        self.assertTrue(shown.endswith('\r'), shown)
+
+    def test_nothing(self):
+        for terminal, wanted in ((False, None), (False, False),
+                                 (True, False)):
+            stream = Stream(terminal)
+            with progress_display.shown(progress.Progress(), stream, wanted):
+                self.assertEqual(1, threading.active_count())
+            self.assertEqual('', stream.getvalue())
+
+    def test_error_ends_it(self):
+        with (self.assertRaises(KeyError),
+              progress_display.shown(progress.Progress(), Stream(True),
+                                     None)):
+            raise KeyError
+
+    def test_nothing_for_what_is_soon_over(self):
+        stream = Stream(True)
+        with progress_display.shown(progress.Progress(), stream, None):
+            pass
+        self.assertEqual('', stream.getvalue())
