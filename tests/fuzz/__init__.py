@@ -17,20 +17,27 @@ arguments (``python -m tests.fuzz.headers -max_total_time=60 CORPUS``):
 
 ``structures``  an input is a VHD file: the forward reader with and without
                 known structures, in reads of any size, and a bare VHD
-``chains``      an input chooses the fields of a chain and of its archive,
-                valid or not: the bytes of the disk, in any order of members,
-                through one pass and through the survey
 ``headers``     an input is a tar archive: long names, pax records, sparse
                 members; the members must be those the standard library sees
+``compressed``  an input is gzip data: what is unpacked must be what the
+                standard library unpacks
+``roads``       an input is an archive of VHDs: in any order, plain or
+                gzipped, in one pass or by a survey, whole or in pieces, from
+                a file or a pipe, the disk is the same, or is refused
+``chains``      an input chooses the fields of a chain and of its archive,
+                valid or not: the bytes of the disk are those of the model
 
 Inputs are changed field by field, with their checksums put right, so that
-they get past the first check. What must hold for every input: nothing but an
-``XsConvertError`` leaves ``convert``, no file is left after an error, the
-disk has the leaf's size, and it takes neither long nor much memory.
+they get past the first check. What must hold for every input is in ``rules``:
+nothing but an ``XsConvertError`` with a printable message leaves ``convert``,
+the disk has the leaf's size, a check says what a conversion does, and neither
+takes long or much memory. The converter reads from memory and writes to a
+file in memory, without its helper thread.
 
 ``python -m tests.fuzz --seconds N`` runs the targets one after the other, N
 seconds in all, starting from small seeds and from what earlier runs have
 kept in ``--work``. It ends with status 1 if an input was found that breaks a
-rule; the input is kept there, and ``python -m tests.fuzz.TARGET FILE`` runs
-it again. Findings become tests in ``tests/unit/test_fuzz_findings.py``.
+rule; the input is kept there, and ``python -m tests.fuzz.engine TARGET FILE``
+runs it again. Findings become tests in
+``tests/unit/converter/test_fuzz_findings.py``.
 """

@@ -21,12 +21,13 @@ import sys
 
 from tests.fuzz import seeds
 
-TARGETS = ('structures', 'chains', 'headers')
+TARGETS = ('structures', 'headers', 'compressed', 'roads', 'chains')
 
 #: For one input: seconds, however busy the machine is, and MiB.
 TIMEOUT = 60
 MEMORY = 1500
-MAX_LENGTH = {'structures': 32768, 'chains': 1024, 'headers': 32768}
+MAX_LENGTH = {'structures': 5120, 'headers': 6144, 'compressed': 2048,
+              'roads': 12288, 'chains': 512}
 
 _EXECUTIONS = re.compile(r'number_of_executed_units:\s*(\d+)')
 _COVERAGE = re.compile(r'cov: (\d+) ft: (\d+) corp: (\d+)')
@@ -61,7 +62,7 @@ def fuzz(target: str, work: pathlib.Path, seconds: int,
     before = set(findings.iterdir())
     with open(work / 'log', 'w', encoding='utf-8') as log:
         status = subprocess.run([
-            sys.executable, '-m', f'tests.fuzz.{target}',
+            sys.executable, '-m', 'tests.fuzz.engine', target,
             f'-max_total_time={seconds}', f'-timeout={TIMEOUT}',
             f'-rss_limit_mb={MEMORY}', f'-max_len={MAX_LENGTH[target]}',
             f'-artifact_prefix={findings}{os.sep}', '-print_final_stats=1',

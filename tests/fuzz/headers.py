@@ -14,16 +14,14 @@
 
 import io
 import random
-import sys
+import re
+import tarfile
 import typing
 
-import atheris
-
-with atheris.instrument_imports(include=['glance_xs_convert', 'tarfile']):
-    import tarfile
-
-    from glance_xs_convert.converter.containers import tar as archive_
-    from glance_xs_convert import exceptions
+from glance_xs_convert.converter.containers import opening
+from glance_xs_convert.converter.streams import intake
+from glance_xs_convert import exceptions
+from glance_xs_convert import progress
 
 from testbed.images import archive
 from tests.fuzz import mutation
@@ -46,15 +44,20 @@ NAMES = (b'0.vhd', b'1.vhd', b'./0.vhd', b'disk.vhd', b'disk', b'0.vhd/',
 #: Fields of a header: (offset, size).
 NAME, SIZE = (0, 100), (124, 12)
 SPARSE = ((386, 12), (398, 12), (410, 12), (422, 12), (483, 12))
+_SUM = slice(148, 156)
+_CHECKSUM = re.compile(rb'([0-7]{6})\0 ')
 TYPE, EXTENDED, REAL_SIZE = 156, 482, (483, 12)
 
 
 def headers(data: bytes | bytearray) -> list[int]:
     """Where single header blocks are, by their checksums."""
     found = []
-    for offset in range(0, len(data) - BLOCK + 1, BLOCK):
-        block = bytes(data[offset:offset + BLOCK])
-        if block[148:156] == archive.with_checksum(block)[148:156]:
+    for match in _CHECKSUM.finditer(data):
+        offset = match.start() - _SUM.start
+        block = data[offset:offset + BLOCK]
+        if offset % BLOCK == 0 and len(block) == BLOCK and (
+                sum(block) - sum(block[_SUM]) + 8 * ord(' ')
+                == int(match[1], 8)):
             found.append(offset)
     return found
 
@@ -145,20 +148,25 @@ def mutate(data: bytes, max_size: int, seed: int) -> bytes:
     """The custom mutator."""
     rng = random.Random(seed)
     if rng.randrange(6) == 0:
-        return bytes(atheris.Mutate(data, max_size))
+        return bytes(mutation.blindly(data, max_size))
     changed = bytearray(data)
+    change_tar(changed, rng)
+    return bytes(changed[:max_size])
+
+
+def change_tar(data: bytearray, rng: random.Random) -> None:
+    """Change a few headers; their checksums stay right."""
     for _ in range(rng.choice((1, 1, 1, 2, 3, 5))):
         rng.choice((change_header, change_header, change_header,
-                    insert_header, move_blocks))(changed, rng)
-    return bytes(changed[:max_size])
+                    insert_header, move_blocks))(data, rng)
 
 
 def seen_by_us(data: bytes) -> list[tuple[str, bytes]] | None:
     """The regular members by our reader; None if it refuses the archive."""
-    source = io.BufferedReader(io.BytesIO(data))  # type: ignore[arg-type]
     found = []
     try:
-        with archive_.open_archive(source, rules.LIMITS) as opened:
+        with (intake.opened(io.BytesIO(data), progress.Progress()) as source,
+              opening.open_archive(source, rules.LIMITS) as opened):
             for member in opened.members():
                 if member.size > rules.LIMITS.max_ignored_size:
                     return None
@@ -184,20 +192,7 @@ def seen_by_the_standard_library(data: bytes) -> list[tuple[str, bytes]]:
 def test_one_input(data: bytes) -> None:
     with rules.bounded_time():
         ours = seen_by_us(data)
-    if ours is not None and data.startswith(b'\x1f\x8b'):
+    if ours is None or data.startswith(b'\x1f\x8b'):
         return
-    if ours is not None and ours != seen_by_the_standard_library(data):
+    if ours != seen_by_the_standard_library(data):
         raise rules.Broken('the standard library sees other members')
-    plain = rules.outcome(data)
-    packed = rules.outcome(archive.gzipped([data]))
-    if isinstance(plain, rules.Disk):
-        rules.same(plain, packed, 'gzipped')
-
-
-def main() -> None:
-    atheris.Setup(sys.argv, test_one_input, custom_mutator=mutate)
-    atheris.Fuzz()
-
-
-if __name__ == '__main__':
-    main()

@@ -93,4 +93,20 @@ def _headers() -> abc.Iterator[bytes]:
         yield archive.tar([archive.Member(name, type=kind), *single])
 
 
-_SEEDS = {'structures': _structures, 'chains': _chains, 'headers': _headers}
+def _roads() -> abc.Iterator[bytes]:
+    chosen = layers()
+    for start in range(len(chosen) - 2):
+        chain = chains.linked([*chosen[start:start + 2], chosen[0]])
+        yield archive.tar(archive.chain_members(chain))
+    yield archive.tar(archive.chain_members(chain, order=[2, 1, 0]))
+    yield archive.tar([archive.Member('disk.vhd', chosen[0].image())])
+
+
+def _compressed() -> abc.Iterator[bytes]:
+    for data in _headers():
+        yield archive.gzipped([data])
+        yield archive.gzipped([data], member_size=700)
+
+
+_SEEDS = {'compressed': _compressed, 'roads': _roads,
+          'structures': _structures, 'chains': _chains, 'headers': _headers}

@@ -1,0 +1,95 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""An input is gzip data: its headers, members and checksums."""
+
+import gzip
+import io
+import random
+import zlib
+
+from testbed.images import archive
+from tests.fuzz import mutation
+from tests.fuzz import rules
+
+_MAGIC = b'\x1f\x8b'
+_MOST = 4 * 1024 ** 2
+#: Flags of a header: text, checksum, extra field, name, comment.
+_FLAGS = range(32)
+
+
+def unpacked(data: bytes) -> bytes | None:
+    """What the standard library makes of it; None if it is damaged."""
+    try:
+        with gzip.GzipFile(fileobj=io.BytesIO(data)) as file:
+            plain = file.read(_MOST)
+            return None if file.read(1) else plain
+    except (OSError, EOFError, zlib.error):
+        return None
+
+
+def member(plain: bytes, rng: random.Random) -> bytes:
+    """A member of a gzip file, with a header that is seldom seen."""
+    flags = rng.choice((0, 0, 8, rng.choice(_FLAGS)))
+    head = _MAGIC + bytes((8, flags)) + rng.randbytes(6)
+    if flags & 4:
+        extra = rng.randbytes(rng.choice((0, 1, 4, 300)))
+        head += len(extra).to_bytes(2, 'little') + extra
+    for flag in (8, 16):
+        if flags & flag:
+            head += bytes([rng.randrange(1, 256)]) * rng.randrange(20) + b'\0'
+    if flags & 2:
+        head += (zlib.crc32(head) & 0xFFFF).to_bytes(2, 'little')
+    packer = zlib.compressobj(
+        rng.choice((0, 1, 6, 9)), zlib.DEFLATED, -15,
+        strategy=rng.choice((0, 2, 3, 4)))
+    content = packer.compress(plain) + packer.flush()
+    tail = zlib.crc32(plain).to_bytes(4, 'little')
+    return head + content + tail + len(plain).to_bytes(4, 'little')
+
+
+def mutate(data: bytes, max_size: int, seed: int) -> bytes:
+    """The custom mutator: pack anew, or change some bytes."""
+    rng = random.Random(seed)
+    kind = rng.randrange(5)
+    plain = unpacked(data) if kind < 3 else None
+    if plain is None:
+        return bytes(mutation.blindly(data, max_size))
+    cuts = sorted(rng.randrange(len(plain) + 1)
+                  for _ in range(rng.choice((0, 0, 1, 3))))
+    changed = bytearray(b''.join(
+        member(plain[start:end], rng) for start, end in zip(
+            [0, *cuts], [*cuts, len(plain)])))
+    if kind == 0:
+        changed += rng.choice((bytes(rng.randrange(600)), _MAGIC, b'x'))
+    elif kind == 1:
+        place = rng.choice((
+            rng.randrange(len(changed)), len(changed) - rng.randint(1, 8),
+            rng.randrange(min(12, len(changed)))))
+        changed[place] = rng.randrange(256)
+    return bytes(changed[:max_size])
+
+
+def test_one_input(data: bytes) -> None:
+    found = rules.converted(data)
+    if not data.startswith(_MAGIC):
+        return
+    plain = unpacked(data)
+    if plain is None:
+        if isinstance(found, rules.Disk):
+            raise rules.Broken('the standard library finds it damaged')
+        return
+    if 'header' in str(found):
+        return  # The standard library does not look at a header's checksum.
+    # The last checksum makes the end-of-archive marker needless.
+    ended = plain + bytes(2 * archive.BLOCK)
+    rules.same(rules.outcome(ended), found, 'unpacked')
