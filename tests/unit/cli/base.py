@@ -90,8 +90,12 @@ class CommandCase(cases.ConvertCase):
         return Ended(process.returncode, (stdout or b'').decode(),
                      (stderr or b'').decode())
 
-    def run_on_terminal(self, *arguments, environment=None, stdin=None):
-        """Run the command on a terminal; all that it says is stdout."""
+    def run_on_terminal(self, *arguments, environment=None, stdin=None,
+                        heard=lambda said: None):
+        """Run the command on a terminal; all that it says is stdout.
+
+        ``heard`` is called with all that has been said so far.
+        """
         leader, follower = pty.openpty()
         fcntl.ioctl(leader, termios.TIOCSWINSZ, struct.pack('4H', *WINDOW))
         with self.start(*arguments, stdin=stdin or follower, stdout=follower,
@@ -103,6 +107,7 @@ class CommandCase(cases.ConvertCase):
             with contextlib.suppress(OSError):
                 while data := os.read(leader, 65536):
                     said += data
+                    heard(said)
             os.close(leader)
             process.wait(cases.PATIENCE)
         return Ended(process.returncode, said.decode(), '')

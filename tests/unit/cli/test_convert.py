@@ -12,13 +12,15 @@
 
 """``glance-xs-convert convert``, and what all commands have in common."""
 
+import contextlib
 import io
 import os
 import pathlib
+import re
 import signal
-import subprocess
 import sys
 import tarfile
+import threading
 import time
 
 import ddt
@@ -115,16 +117,35 @@ class Convert(base.CommandCase):
 
     def test_progress_on_a_terminal(self):
         """A bar, for what takes its time."""
+        shown = threading.Event()
+
+        def heard(said):
+            if re.search(rb'B/s, \./1\.vhd', said):
+                shown.set()
+
         reader, writer = os.pipe()
-        with os.fdopen(writer, 'wb') as file:
-            process = subprocess.Popen(
-                [sys.executable, '-c', SLOWLY, self.archive], stdout=file)
-        with os.fdopen(reader, 'rb') as file, process:
+        with os.fdopen(reader, 'rb') as source, self.writing(writer, shown):
             ended = self.run_on_terminal('convert', '-', self.target,
-                                         stdin=file)
+                                         stdin=source, heard=heard)
         self.assert_story(ended)
-        self.assertRegex(ended.stdout, r'[kM]B/s')
-        self.assertIn('./1.vhd', ended.stdout)
+        self.assertTrue(shown.is_set(), ended.stdout)
+
+    @contextlib.contextmanager
+    def writing(self, descriptor, event):
+        """Write the archive, the most of it after an event."""
+        data = self.story.archive
+
+        def write():
+            with os.fdopen(descriptor, 'wb') as file:
+                file.write(data[:len(data) // 6])
+                file.flush()
+                event.wait(cases.PATIENCE)
+                file.write(data[len(data) // 6:])
+
+        thread = threading.Thread(target=write)
+        thread.start()
+        yield
+        thread.join()
 
     def test_no_progress_elsewhere(self):
         with self.start('convert', '-', self.target) as process:
@@ -132,18 +153,6 @@ class Convert(base.CommandCase):
             time.sleep(1)
             _, stderr = process.communicate(self.story.archive[MIB:])
         self.assertEqual(b'', stderr)
-
-
-#: Writes a file to standard output, and takes two seconds for it.
-SLOWLY = """
-import sys, time
-data = open(sys.argv[1], 'rb').read()
-step = len(data) // 20 + 1
-for start in range(0, len(data), step):
-    sys.stdout.buffer.write(data[start:start + step])
-    sys.stdout.buffer.flush()
-    time.sleep(0.1)
-"""
 
 
 @ddt.ddt
