@@ -30,12 +30,12 @@ from glance_xs_convert import exceptions
 #: Tables are decoded in pieces of this many bytes.
 _PIECE = 16 * 1024
 _UNUSED_PIECE = b'\xff' * _PIECE
-#: As many as the largest disk has with blocks of 512 KiB, the smallest size
-#: that is in use.
+#: The number of blocks of the largest disk if they have 512 KiB, the smallest
+#: size in use.
 MAX_BLOCKS = 4 * 1024 ** 2
 
-#: A place in the file and the block that lies there, in one integer that
-#: sorts by place: sector << 32 | block.
+#: A place in the file and the block at that place in one integer, which sorts
+#: by place: sector << 32 | block.
 _BLOCK_BITS = 32
 _BLOCK_MASK = (1 << _BLOCK_BITS) - 1
 _Places: TypeAlias = 'array.array[int]'
@@ -56,17 +56,17 @@ class BlockTable:
         return len(self._places)
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
-        """The blocks in the order of the file: (offset in bytes, number)."""
+        """Yield the blocks in file order: (offset in bytes, number)."""
         return map(_split, self._places)
 
     def block_in(self, start: int, end: int) -> tuple[int, int] | None:
-        """A block that has bytes in a part of the file, if there is one.
+        """Find a block that has bytes in a part of the file.
 
         The blocks must not overlap.
 
-        :param start: of the part, in bytes
-        :param end: of the part, in bytes
-        :returns: (offset in bytes, number) of the last such block
+        :param start: start of the part, in bytes
+        :param end: end of the part, in bytes
+        :returns: (offset in bytes, number) of the last such block, or None
         """
         sector = -(-end // layout.SECTOR_SIZE)
         index = bisect.bisect_left(self._places, sector << _BLOCK_BITS) - 1
@@ -78,11 +78,11 @@ class BlockTable:
 
 def read(file: stream.VhdStream, footer: layout.Footer,
          header: layout.DynamicHeader) -> BlockTable:
-    """Decode the table and check where it says that the blocks are.
+    """Decode the table and check the places of the blocks.
 
-    :raises DamagedVhd: blocks lie outside the file, or on each other, or on
-                        the structures
-    :raises NotInOrder: the table was passed already
+    :raises DamagedVhd: blocks lie outside the file, or overlap each other or
+                        a structure
+    :raises NotInOrder: the data has been read past the table already
     """
     file.go_to(header.table_offset)
     places = array.array('Q')
@@ -98,8 +98,8 @@ def read(file: stream.VhdStream, footer: layout.Footer,
             _check_inside(file, min(found), max(found), header.size_in_file)
         if len(places) > limit:
             raise file.damaged(
-                f'its table places over {limit} blocks in the file of '
-                f'{file.size} bytes, which has no room for them')
+                f'its table lists more than {limit} blocks, which do not '
+                f"fit into the file's {file.size} bytes")
         first += size // layout.BAT_ENTRY_SIZE
         left -= size
     table = BlockTable(_ascending(places), header)
@@ -110,9 +110,9 @@ def read(file: stream.VhdStream, footer: layout.Footer,
 
 
 def _decode(piece: bytes, first: int) -> list[int]:
-    """The places in a piece of the table.
+    """Return the places in a piece of the table.
 
-    :param first: the number of its first block
+    :param first: number of its first block
     """
     entries = array.array('I', piece)
     if sys.byteorder == 'little':
@@ -130,45 +130,45 @@ def _ascending(places: _Places) -> _Places:
 
 
 def _split(place: int) -> tuple[int, int]:
-    """A place's offset in the file in bytes, and its block."""
+    """Split a place into an offset in the file, in bytes, and a block."""
     return ((place >> _BLOCK_BITS) * layout.SECTOR_SIZE,
             place & _BLOCK_MASK)
 
 
 def _check_inside(file: stream.VhdStream, first: int, last: int, size: int,
                   ) -> None:
-    """Blocks lie in the file, behind the copy of the footer.
+    """Check that blocks lie in the file, after the copy of the footer.
 
     :param first: the place nearest to the start of the file
-    :param last: the one nearest to its end
-    :param size: of a block with its bitmap
+    :param last: the place nearest to its end
+    :param size: size of a block with its bitmap, in bytes
     """
     offset, block = _split(last)
     if offset + size > file.size:
         raise file.damaged(
-            f'the table places block {block} at byte {offset}, outside the '
-            f'file of {file.size} bytes')
+            f'the table places block {block} at byte {offset}, but the file '
+            f'has only {file.size} bytes')
     offset, block = _split(first)
     if offset < layout.Footer.SIZE:
         raise file.damaged(
-            f'the block {block} overlaps the copy of the footer')
+            f'block {block} overlaps the copy of the footer')
 
 
 def _check_blocks(file: stream.VhdStream, table: BlockTable,
                   header: layout.DynamicHeader) -> None:
-    """Blocks do not lie on each other."""
+    """Check that no two blocks overlap."""
     end, before = 0, 0
     for offset, block in table:
         if offset < end:
             raise file.damaged(
-                f'the blocks {before} and {block} overlap', offset=offset)
+                f'blocks {before} and {block} overlap', offset=offset)
         end, before = offset + header.size_in_file, block
 
 
 def _check_structures(file: stream.VhdStream, table: BlockTable,
                       footer: layout.Footer, header: layout.DynamicHeader,
                       ) -> None:
-    """Structures lie neither on each other nor on blocks."""
+    """Check that structures overlap neither each other nor a block."""
     structures = sorted((
         (0, layout.Footer.SIZE, 'the copy of the footer'),
         (footer.data_offset,
@@ -184,7 +184,7 @@ def _check_structures(file: stream.VhdStream, table: BlockTable,
         overlapping = table.block_in(start, end)
         if overlapping is not None:
             offset, block = overlapping
-            raise file.damaged(f'the block {block} overlaps {what}',
+            raise file.damaged(f'block {block} overlaps {what}',
                                offset=offset)
 
 
@@ -194,5 +194,5 @@ def _check_slack(file: stream.VhdStream, table: BlockTable,
     limit = file.limits.max_ignored_size
     if slack > limit:
         raise exceptions.LimitExceeded(
-            f'{slack} bytes of the file belong to no block, and the limit is '
-            f'{limit}', member=file.name)
+            f'{slack} bytes of the file do not belong to any block, more '
+            f'than the limit of {limit}', member=file.name)

@@ -10,7 +10,7 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""From the members' names to a chain, and whether it is one.
+"""The chain that the VHDs of an archive form, by the members' names.
 
 The names decide the order: XenServer numbered the files when it made the
 archive, and left parent names and locators that point nowhere (see nova's
@@ -33,7 +33,7 @@ _OLD_NAMES = ('snap.vhd', 'image.vhd', 'base.vhd')
 _NO_PART_OF_THE_DISK = ('swap.vhd',)
 #: Files with attributes that tar on macOS puts beside the real ones.
 _APPLE_DOUBLE = '._'
-#: Numbers with more digits are no numbers of layers.
+#: Layers do not have numbers with more digits.
 _MAX_DIGITS = 9
 
 
@@ -47,9 +47,9 @@ class Naming(enum.Enum):
 
 @dataclasses.dataclass(frozen=True)
 class Place:
-    """What a member's name says about its place in the chain.
+    """The place in the chain that a member's name claims.
 
-    :ivar rank: 0 for the leaf; higher for what lies below
+    :ivar rank: 0 for the leaf, higher for older layers
     """
 
     naming: Naming
@@ -59,12 +59,12 @@ class Place:
 
 @dataclasses.dataclass(frozen=True)
 class Vhd:
-    """One VHD of the chain, read to its end.
+    """A VHD of the chain that has been read to its end.
 
-    :ivar name: of the member
-    :ivar file_size: of the member, in bytes
-    :ivar allocated_size: of the blocks in it, in bytes
-    :ivar header: None for a fixed disk
+    :ivar name: name of the member
+    :ivar file_size: size of the member, in bytes
+    :ivar allocated_size: total size of its blocks, in bytes
+    :ivar header: dynamic header, or None for a fixed disk
     """
 
     name: str
@@ -93,9 +93,9 @@ class Vhd:
 
 
 def place_of(name: str) -> Place | None:
-    """The place that a member claims by its name, or None if by none.
+    """Return the place that a member's name claims, or None.
 
-    :param name: of a regular member, with its directories
+    :param name: name of a regular member, with its directories
     """
     directory, base = _split_name(name)
     numbered = _NUMBERED.fullmatch(base)
@@ -108,9 +108,9 @@ def place_of(name: str) -> Place | None:
 
 
 def place_by_content(name: str) -> Place | None:
-    """The place of a member that is a VHD by its content.
+    """Return the place of a member whose content is a VHD.
 
-    None where the name says that it is no part of the disk.
+    It is None if the name says that the member does not belong to the disk.
     """
     directory, base = _split_name(name)
     if base in _NO_PART_OF_THE_DISK or base.startswith(_APPLE_DOUBLE):
@@ -124,7 +124,7 @@ def _split_name(name: str) -> tuple[str, str]:
 
 
 class Chain:
-    """The layers of one disk, as they turn up in the archive."""
+    """The layers of one disk, in the order in which they arrive."""
 
     def __init__(self, limits: limits.Limits) -> None:
         self._limits = limits
@@ -138,15 +138,15 @@ class Chain:
 
     @property
     def naming(self) -> Naming | None:
-        """How the layers so far are named; None before the first."""
+        """How the layers so far are named; None before the first one."""
         return self._place.naming if self._place else None
 
     def claim(self, place: Place, name: str) -> None:
-        """Take a place for a member.
+        """Claim a place for a member.
 
-        :raises DuplicateLayer: the place is taken
-        :raises AmbiguousNames: the name does not go with the others
-        :raises LimitExceeded: the chain gets longer than allowed
+        :raises DuplicateLayer: another member has this place
+        :raises AmbiguousNames: the name does not fit the others
+        :raises LimitExceeded: the chain becomes longer than allowed
         """
         if place.rank >= self._limits.max_chain_length:
             raise exceptions.LimitExceeded(
@@ -155,35 +155,35 @@ class Chain:
         first = self._place = self._place or place
         if place.naming != first.naming:
             raise exceptions.AmbiguousNames(
-                'the archive names its VHDs both by numbers and by snap, '
-                'image and base', member=name)
+                'the archive names some VHDs by number, and others snap, '
+                'image or base', member=name)
         if place.rank in self._names:
             other = self._names[place.rank]
             if place.naming is Naming.SINGLE:
                 raise exceptions.AmbiguousNames(
-                    f'besides this VHD the archive holds {other}, and '
-                    'neither name says which comes first', member=name)
+                    f'the archive also holds {other}, and the names do not '
+                    'say which of the two comes first', member=name)
             raise exceptions.DuplicateLayer(
                 f'the archive also holds {other}, which claims the same '
                 'place in the chain', member=name)
         if place.directory != first.directory:
             raise exceptions.AmbiguousNames(
-                'the VHDs of the archive lie in different directories',
+                'the VHDs of the archive are in different directories',
                 member=name)
         self._names[place.rank] = name
         self._check_base()
 
     def set_base(self, rank: int) -> None:
-        """A layer turns out to have no parent.
+        """Note that a layer has no parent.
 
-        :raises NotDifferencing: there are layers on both sides of it
+        :raises NotDifferencing: there are layers below it
         """
         if self._base is None or rank < self._base:
             self._base = rank
         self._check_base()
 
     def _check_base(self) -> None:
-        """No layer may lie below one that has no parent."""
+        """Check that no layer lies below one that has no parent."""
         if self._base is not None and max(self._names) > self._base:
             below = self._names[min(r for r in self._names
                                     if r > self._base)]
@@ -192,15 +192,16 @@ class Chain:
                 'its parent', member=self._names[self._base])
 
     def add(self, rank: int, vhd: Vhd) -> None:
-        """A layer whose place was claimed has been read."""
+        """Add a layer that has been read and whose place is claimed."""
         self._layers[rank] = vhd
 
     def layers(self) -> list[Vhd]:
-        """The whole chain, from the leaf to the base, if it is sound.
+        """Check the chain and return it, from the leaf to the base.
 
-        :raises NoVhd: there is no layer
+        :raises NoVhd: there are no layers
         :raises MissingLayer: a number is missing
         :raises MissingBase: the last layer needs a parent
+        :raises NotDifferencing: a layer has no parent, but others lie below
         :raises WrongParent: a parent's UUID is that of another layer
         """
         if not self._layers:
@@ -211,7 +212,7 @@ class Chain:
         last = layers[-1]
         if last.footer.is_differencing:
             raise exceptions.MissingBase(
-                'this last layer is a differencing disk, and its parent is '
+                'this last layer is a differencing disk, but its parent is '
                 'not in the archive', member=last.name)
         _check_parents(layers)
         return layers
@@ -229,7 +230,10 @@ class Chain:
 
 
 def _check_parents(layers: list[Vhd]) -> None:
-    """Parents' UUIDs may be unknown, but not point to another layer."""
+    """Check that no parent's UUID is that of another layer.
+
+    It may be the UUID of a VHD that is not in the archive.
+    """
     names = {layer.unique_id: layer.name for layer in layers
              if layer.unique_id.int}
     for layer, following in itertools.pairwise(layers):
@@ -237,5 +241,6 @@ def _check_parents(layers: list[Vhd]) -> None:
         if (parent is not None and parent in names
                 and parent != following.unique_id):
             raise exceptions.WrongParent(
-                f'its parent is {names[parent]} by the UUID, but '
-                f'{following.name} by the names', member=layer.name)
+                f'its parent is {names[parent]} according to its UUID, but '
+                f'{following.name} according to the names',
+                member=layer.name)

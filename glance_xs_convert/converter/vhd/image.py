@@ -11,7 +11,7 @@
 # under the License.
 
 
-"""The disk that the VHDs of an archive make together."""
+"""The disk that the VHDs of an archive form together."""
 
 from collections.abc import Iterator
 
@@ -26,13 +26,13 @@ from glance_xs_convert import limits
 
 
 class VhdImage:
-    """A chain of VHDs, as the members of an archive come.
+    """A chain of VHDs in the order in which an archive's members arrive.
 
     :param opened: the archive
-    :param limits: what the image may ask for
-    :param surveyed: what is known from earlier passes
-    :ivar vhds: the chain, from the leaf to the base; known when all layers
-                have come
+    :param limits: bounds on the image
+    :param surveyed: the results of an earlier survey, if any
+    :ivar vhds: the chain, from the leaf to the base; empty until all layers
+                have been read
     """
 
     def __init__(self, opened: member.Members, limits: limits.Limits,
@@ -45,13 +45,15 @@ class VhdImage:
 
     @property
     def size(self) -> int:
-        """Of the disk, in bytes: the leaf's current size."""
+        """The size of the disk in bytes: the leaf's current size."""
         return self.vhds[0].current_size
 
     def layers(self) -> Iterator[tuple[int, layer.VhdLayer]]:
-        """The VHDs of the chain with their ranks; see ``layers.Image``.
+        """Yield the VHDs of the chain with their ranks.
 
-        :raises NotInOrder: more has to be known
+        See ``layers.Image``.
+
+        :raises NotInOrder: a survey is needed first
         """
         for item in self._opened.members():
             place, known = self._find(item)
@@ -70,14 +72,14 @@ class VhdImage:
 
     def _find(self, item: member.Member) -> tuple[
             chain.Place | None, structures.Structures | None]:
-        """A member's place in the chain, and what is known of it."""
+        """Return a member's place in the chain and its known structures."""
         if self._surveyed is None:
             return self._place(item), None
         vhd = self._surveyed.vhds.get(item.index)
         return (vhd.place, vhd.structures) if vhd else (None, None)
 
     def _place(self, item: member.Member) -> chain.Place | None:
-        """A member's place, as far as can be told when it comes."""
+        """Return a member's place, as far as its name tells on arrival."""
         place = chain.place_of(item.path)
         naming = self._chain.naming
         if place is None or naming is None or place.naming is naming:

@@ -23,15 +23,15 @@ from glance_xs_convert.converter.vhd import layout
 from glance_xs_convert.converter.vhd import stream
 from glance_xs_convert.converter.vhd import structures
 
-#: A fixed disk is handed on in extents of this many bytes.
+#: The size of a fixed disk's extents, in bytes.
 FIXED_EXTENT = layout.MAX_BLOCK_SIZE
 
 
 class VhdLayer:
-    """One VHD whose front has been read.
+    """A VHD whose structures at the front have been read.
 
-    :param file: read up to the data
-    :param known: what its structures say
+    :param file: the file, read up to its data
+    :param known: its structures
     """
 
     def __init__(self, file: stream.VhdStream,
@@ -49,10 +49,10 @@ class VhdLayer:
 
     @property
     def size(self) -> int:
-        """Of the disk, in bytes.
+        """The size of the disk, in bytes.
 
-        A fixed disk has its only footer at the end: until then it is taken
-        to be as large as the file says.
+        A fixed disk has its only footer at the end. Until that is read, the
+        size is taken from the size of the file.
         """
         if self._known.footer is None:
             return self._file.data_end
@@ -64,9 +64,10 @@ class VhdLayer:
                 and self._known.footer.is_differencing)
 
     def blocks(self) -> Iterator[tuple[int, int]]:
-        """The blocks in the file: (offset on the disk, size) in bytes.
+        """Yield the blocks in the file: (offset on the disk, size) in bytes.
 
-        None for a fixed disk, which does not say what is in it.
+        A fixed disk does not say which of its blocks hold data, and yields
+        nothing.
         """
         header, table = self._known.header, self._known.table
         if header is None or table is None:
@@ -77,9 +78,9 @@ class VhdLayer:
                 yield block * size, size
 
     def extents(self) -> Iterator[extents.Extent]:
-        """The disk's data, in the order of the file.
+        """Yield the extents of the disk's data, in file order.
 
-        Blocks that lie beyond the end of the disk are passed over.
+        Blocks beyond the end of the disk are skipped.
 
         :raises NotInOrder: a block lies before the structures
         """
@@ -91,11 +92,11 @@ class VhdLayer:
             self._file, known.footer, known.header, known.table)
 
     def finish(self) -> structures.Structures:
-        """Read what comes after the data: the footer.
+        """Read the footer, which follows the data.
 
-        :returns: what is known of the VHD in the end
-        :raises DamagedVhd: neither footer is good
-        :raises NotInOrder: the footer contradicts what went before
+        :returns: the final structures of the VHD
+        :raises DamagedVhd: neither footer is valid
+        :raises NotInOrder: the footer contradicts its copy at the front
         """
         tail = structures.read_tail(self._file, self._known)
         known = self._known.footer
@@ -115,7 +116,7 @@ def begin(file: stream.VhdStream, known: structures.Structures | None = None,
           ) -> VhdLayer:
     """Read a VHD up to its data.
 
-    :param known: what an earlier pass has found out
+    :param known: structures that an earlier pass has found
     :raises XsConvertError, NotInOrder: see ``structures.read_front``
     """
     found = known or structures.Structures()

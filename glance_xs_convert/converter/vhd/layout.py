@@ -10,10 +10,10 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""The structures of a VHD file, as they lie on the disk.
+"""The structures of a VHD file.
 
 Source: "Virtual Hard Disk Image Format Specification", version 1.0
-(Microsoft, 2006), whose field names are kept; for the hidden byte and the
+(Microsoft, 2006), which the field names are from; for the hidden byte and the
 batmap, which only XenServer writes, ``include/libvhd.h`` and
 ``vhd/lib/libvhd.c`` of blktap. All integers are big-endian; all offsets are
 bytes from the start of the file unless a name says sectors.
@@ -25,11 +25,11 @@ import uuid
 
 SECTOR_SIZE = 512
 
-#: The entry of a block allocation table that stands for "no such block".
+#: The entry in a block allocation table for a block that is not in the file.
 BAT_UNUSED = 0xFFFFFFFF
 BAT_ENTRY_SIZE = 4
 
-#: The largest block and the largest disk the format is used with.
+#: The largest block and the largest disk that the format is used with.
 MAX_BLOCK_SIZE = 2 * 1024 ** 2
 MAX_DISK_SIZE = 2040 * 1024 ** 3
 
@@ -52,14 +52,16 @@ _CHECKSUM_SIZE = 4
 
 
 class LayoutError(ValueError):
-    """The bytes are not the structure they were taken for."""
+    """The bytes are not the expected structure."""
 
 
 def checksum(structure: bytes | bytearray, field_offset: int) -> int:
-    """The one's complement of the sum of all bytes but the checksum's.
+    """Compute the one's complement of the sum of a structure's bytes.
+
+    The sum leaves the checksum field itself out.
 
     :param structure: the whole structure
-    :param field_offset: where its 4-byte checksum field begins
+    :param field_offset: offset of its 4-byte checksum field
     """
     own = structure[field_offset:field_offset + _CHECKSUM_SIZE]
     return ~(sum(structure) - sum(own)) & 0xFFFFFFFF
@@ -102,7 +104,8 @@ class Footer:
         :raises LayoutError: wrong length, cookie, checksum or disk type
         """
         if len(sector) != cls.SIZE:
-            raise LayoutError(f'the footer has {len(sector)} bytes of 512')
+            raise LayoutError(
+                f'the footer has only {len(sector)} of its 512 bytes')
         cookie, *fields = cls._FORMAT.unpack_from(sector)
         if cookie != cls.COOKIE:
             raise LayoutError('the footer has no "conectix" cookie')
@@ -111,12 +114,13 @@ class Footer:
         if not footer._checksum_matches(sector):
             raise LayoutError('the checksum of the footer is wrong')
         if footer.disk_type not in DISK_TYPE_NAMES:
-            raise LayoutError(f'the disk type {footer.disk_type} is none of '
-                              'fixed (2), dynamic (3) and differencing (4)')
+            raise LayoutError(
+                f'the disk type is {footer.disk_type}, not fixed (2), dynamic '
+                '(3) or differencing (4)')
         return footer
 
     def pack(self) -> bytes:
-        """The footer's 512 bytes, with the checksum that is right."""
+        """Return the footer's 512 bytes, with the correct checksum."""
         fields = {**vars(self), 'checksum': 0,
                   'unique_id': self.unique_id.bytes}
         sector = bytearray(self._FORMAT.pack(
@@ -126,10 +130,10 @@ class Footer:
         return bytes(sector)
 
     def _checksum_matches(self, sector: bytes) -> bool:
-        """Whether the checksum is right, or was until the disk was hidden.
+        """Whether the checksum is right, or was before the disk was hidden.
 
-        Early versions of ``tap`` set the hidden byte and left the checksum
-        as it was (blktap, ``vhd_validate_footer``).
+        Early versions of ``tap`` set the hidden byte without updating the
+        checksum (blktap, ``vhd_validate_footer``).
         """
         if checksum(sector, self._CHECKSUM_OFFSET) == self.checksum:
             return True
@@ -155,10 +159,11 @@ class Footer:
 
     @property
     def has_lsb_first_bitmaps(self) -> bool:
-        """Whether the first ``tap`` wrote it (blktap, ``vhd_bitmap_test``).
+        """Whether the first version of ``tap`` wrote the VHD.
 
         Its sector bitmaps begin at the least significant bit of each byte;
-        everybody else's begin at the most significant one.
+        all others begin at the most significant bit (blktap,
+        ``vhd_bitmap_test``).
         """
         return (self.creator_application.startswith(_TAP)
                 and self.creator_version == _TAP_0_1)
@@ -175,7 +180,7 @@ class DynamicHeader:
     """The header of a dynamic or differencing disk.
 
     Source: specification, "Dynamic Disk Header Format". Parent locators are
-    not read: a chain goes by its members' names (see ``chain``).
+    not read: the members' names decide the order of a chain (see ``chain``).
     """
 
     data_offset: int
@@ -201,7 +206,8 @@ class DynamicHeader:
         :raises LayoutError: wrong length, cookie, checksum or block size
         """
         if len(data) != cls.SIZE:
-            raise LayoutError(f'the header has {len(data)} bytes of 1024')
+            raise LayoutError(
+                f'the header has only {len(data)} of its 1024 bytes')
         cookie, *fields = cls._FORMAT.unpack_from(data)
         if cookie != cls.COOKIE:
             raise LayoutError('the header has no "cxsparse" cookie')
@@ -213,8 +219,9 @@ class DynamicHeader:
             raise LayoutError('the checksum of the header is wrong')
         size = header.block_size
         if not SECTOR_SIZE <= size <= MAX_BLOCK_SIZE or size & (size - 1):
-            raise LayoutError(f'the block size of {size} bytes is no power '
-                              'of two between 512 bytes and 2 MiB')
+            raise LayoutError(
+                f'the block size is {size} bytes, not a power of two between '
+                '512 bytes and 2 MiB')
         return header
 
     @property
@@ -223,32 +230,35 @@ class DynamicHeader:
 
     @property
     def bitmap_size(self) -> int:
-        """Bytes of the sector bitmap before each block, whole sectors."""
+        """The size of each block's sector bitmap, in bytes.
+
+        It is padded to whole sectors.
+        """
         return _whole_sectors(-(-self.sectors_per_block // 8))
 
     @property
     def size_in_file(self) -> int:
-        """Bytes of a block with its sector bitmap."""
+        """The size of a block with its sector bitmap, in bytes."""
         return self.bitmap_size + self.block_size
 
     @property
     def table_size(self) -> int:
-        """Bytes of the block allocation table, without padding."""
+        """The size of the block allocation table in bytes, unpadded."""
         return self.max_table_entries * BAT_ENTRY_SIZE
 
     @property
     def table_end(self) -> int:
-        """Where the table's last sector ends; a batmap begins there."""
+        """The end of the table's last sector, where a batmap begins."""
         return self.table_offset + _whole_sectors(self.table_size)
 
 
 @dataclasses.dataclass(frozen=True)
 class BatmapHeader:
-    """The header of XenServer's batmap, in the sector behind the BAT.
+    """The header of XenServer's batmap, in the sector after the BAT.
 
     Source: blktap, ``vhd_batmap_header`` and ``vhd_keyhash``. The batmap
-    itself (one bit per block, "all of its sectors are written") is a hint
-    that the sector bitmaps make needless.
+    itself says for each block, in one bit, whether all of its sectors are
+    written. It is not needed, because the sector bitmaps say the same.
     """
 
     key_hash_cookie: int
@@ -262,7 +272,7 @@ class BatmapHeader:
         """Read a batmap header.
 
         :param sector: the 512 bytes
-        :raises LayoutError: it has not the batmap's cookie
+        :raises LayoutError: wrong cookie
         """
         cookie, *_, key_hash_cookie = cls._FORMAT.unpack_from(sector)
         if cookie != cls.COOKIE:
@@ -274,17 +284,17 @@ class BatmapHeader:
         return self.key_hash_cookie != 0
 
 
-#: Each byte with its bits in the reverse order.
+#: Each byte with its bits in reverse order.
 _REVERSED_BITS = bytes(int(f'{byte:08b}'[::-1], 2) for byte in range(256))
 
 
 def sector_mask(bitmap: bytes, sectors: int, lsb_first: bool) -> int:
-    """A block's sector bitmap as an integer of ``sectors`` bits.
+    """Return a block's sector bitmap as an integer of ``sectors`` bits.
 
-    The first sector is the most significant bit. Bits that pad the bitmap
-    to whole sectors are left off.
+    The most significant bit stands for the first sector. Bits that pad the
+    bitmap to whole sectors are dropped.
 
-    :param lsb_first: whether a byte's first bit is its least significant
+    :param lsb_first: whether the first bit of a byte is the least significant
                       one (see ``Footer.has_lsb_first_bitmaps``)
     """
     used = -(-sectors // 8)
@@ -301,4 +311,4 @@ def _whole_sectors(size: int) -> int:
 for _structure, _end in ((Footer, 86), (DynamicHeader, 576),
                          (BatmapHeader, 30)):
     if _structure._FORMAT.size != _end:
-        raise ImportError(f'{_structure.__name__} is mislaid')
+        raise ImportError(f'{_structure.__name__} has the wrong size')

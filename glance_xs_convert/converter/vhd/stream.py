@@ -11,7 +11,7 @@
 # under the License.
 
 
-"""One VHD's file, read forward only."""
+"""The file of one VHD, which can only be read forward."""
 
 from glance_xs_convert.converter import layers
 from glance_xs_convert.converter.streams import forward
@@ -21,12 +21,12 @@ from glance_xs_convert import limits
 
 
 class VhdStream:
-    """The bytes of one VHD, and where reading them has got to.
+    """The bytes of one VHD, and the position up to which they are read.
 
-    :param name: the name to use in errors
-    :param size: of the file, in bytes
-    :param data: its bytes
-    :param limits: what the disk may ask for
+    :param name: name of the VHD for errors
+    :param size: size of the file, in bytes
+    :param data: reader of its bytes
+    :param limits: bounds on the disk
     """
 
     def __init__(self, name: str, size: int, data: forward.Reader,
@@ -38,13 +38,13 @@ class VhdStream:
 
     @property
     def data_end(self) -> int:
-        """Where the footer at the end begins."""
+        """The offset of the footer at the end."""
         return self.size - layout.Footer.SIZE
 
     def go_to(self, offset: int) -> None:
-        """Pass over everything before an offset.
+        """Skip everything before an offset.
 
-        :raises NotInOrder: that was passed already
+        :raises NotInOrder: the data has been read past it already
         """
         if offset < self.data.position:
             raise layers.NotInOrder(self.name)
@@ -53,29 +53,29 @@ class VhdStream:
     def read_at(self, offset: int, size: int) -> bytes:
         """Read a piece of the file.
 
-        :raises NotInOrder: its start was passed already
+        :raises NotInOrder: the data has been read past its start already
         """
         self.go_to(offset)
         return self.data.read(size)
 
     def put_back(self, data: bytes) -> None:
-        """Let what was just read be read again.
+        """Put bytes back, to be read again.
 
         :param data: the bytes that were read last
         """
         self.data = forward.Rewound(self.data, data)
 
     def check_limit(self, size: int) -> None:
-        """Whether a disk may be as large as this.
+        """Check that a disk may have this size.
 
         :raises LimitExceeded: it may not
         """
         if size > self.limits.max_virtual_size:
             raise exceptions.LimitExceeded(
-                f'the disk has {size} bytes, and the limit is '
+                f'the disk has {size} bytes, more than the limit of '
                 f'{self.limits.max_virtual_size}', member=self.name)
 
     def damaged(self, reason: str, offset: int | None = None,
                 ) -> exceptions.DamagedVhd:
-        """An error in this VHD."""
+        """Make the error for damage in this VHD."""
         return exceptions.DamagedVhd(reason, member=self.name, offset=offset)

@@ -13,11 +13,11 @@
 
 """The structures of one VHD: footer, dynamic header, block table.
 
-A VHD that XenServer wrote has all that is needed to place its blocks at the
-front: a copy of the footer, the dynamic header, the block allocation table.
-Where a piece is missing there, lies behind the blocks or contradicts the
-footer at the end, a single pass is not enough: one that only collects the
-pieces makes the next one possible.
+A VHD written by XenServer has everything that is needed to place its blocks
+at the front: a copy of the footer, the dynamic header, and the block
+allocation table. If one of them is missing there, lies after the blocks or
+contradicts the footer at the end, a single pass is not enough, and an earlier
+pass has to collect the structures.
 """
 
 from collections.abc import Iterator
@@ -32,12 +32,12 @@ from glance_xs_convert import exceptions
 
 @dataclasses.dataclass(frozen=True)
 class Structures:
-    """What is known of a VHD.
+    """The known structures of a VHD; None for those that are not known.
 
-    :ivar footer: the footer that counts: the one at the end if it is good,
-                  else the copy at the front
-    :ivar header: the dynamic header; None for a fixed disk
-    :ivar table: where the blocks are; None for a fixed disk
+    :ivar footer: the footer that counts: the one at the end if it is valid,
+                  otherwise the copy at the front
+    :ivar header: the dynamic header, which a fixed disk does not have
+    :ivar table: the block table, which a fixed disk does not have
     """
 
     footer: layout.Footer | None = None
@@ -52,13 +52,13 @@ class Structures:
 
 def read_front(file: stream.VhdStream, known: Structures = Structures(),
                ) -> Iterator[Structures]:
-    """Read what comes before the data.
+    """Read the structures that precede the data.
 
-    A fixed disk has nothing there but perhaps a copy of the footer, which
-    is not trusted: nothing gets known of it.
+    A fixed disk has none, except perhaps a copy of the footer, which is not
+    trusted.
 
-    :param known: what an earlier pass has found out
-    :returns: what is known, again and again, and each time more
+    :param known: structures that an earlier pass has found
+    :returns: the known structures, each time with one more
     :raises DamagedVhd: a structure is damaged or contradicts another
     :raises EncryptedVhd: the blocks are encrypted
     :raises LimitExceeded: the disk is larger than allowed
@@ -87,9 +87,9 @@ def read_front(file: stream.VhdStream, known: Structures = Structures(),
 
 def read_tail(file: stream.VhdStream, known: Structures,
               ) -> layout.Footer | None:
-    """The footer at the end; None if it is damaged or missing.
+    """Return the footer at the end, or None if it is damaged or missing.
 
-    It is missing where a block reaches to the end of the file.
+    It is missing if a block reaches to the end of the file.
     """
     if file.data.position > file.data_end or (
             known.table is not None
@@ -103,15 +103,14 @@ def read_tail(file: stream.VhdStream, known: Structures,
 
 
 def collect(file: stream.VhdStream, known: Structures) -> Structures:
-    """Read the whole file for its structures.
+    """Read the whole file to collect its structures.
 
-    More than one pass may be needed; see ``Structures.complete``. The
-    footer at the end has the last word, as in blktap's
-    ``vhd_read_footer``.
+    More than one pass may be needed; see ``Structures.complete``. The footer
+    at the end takes precedence, as in blktap's ``vhd_read_footer``.
 
-    :param known: what earlier passes have found out
-    :returns: what is known now
-    :raises DamagedVhd: as ``read_front``, and: neither footer is good
+    :param known: structures that earlier passes have found
+    :returns: the structures known now
+    :raises DamagedVhd: see ``read_front``; or neither footer is valid
     """
     damage: exceptions.DamagedVhd | None = None
     try:
@@ -134,10 +133,10 @@ def collect(file: stream.VhdStream, known: Structures) -> Structures:
 
 
 def check_size(file: stream.VhdStream, footer: layout.Footer) -> None:
-    """Whether the disk is as large as it may and can be.
+    """Check the size of the disk.
 
-    :raises DamagedVhd: it has no bytes, or more than the file
-    :raises LimitExceeded: it is larger than allowed
+    :raises DamagedVhd: the size is 0, or the file is too short for it
+    :raises LimitExceeded: the disk is larger than allowed
     """
     size = footer.current_size
     if not size:
@@ -150,19 +149,19 @@ def check_size(file: stream.VhdStream, footer: layout.Footer) -> None:
 
 
 def no_footer(file: stream.VhdStream) -> exceptions.DamagedVhd:
-    """The error of a file that is not a VHD."""
+    """Make the error for a file without a valid footer."""
     return file.damaged(
         'there is no valid VHD footer, neither at the start nor at the end')
 
 
 def _front_footer(file: stream.VhdStream) -> layout.Footer | None:
-    """The copy of the footer; None if there are a fixed disk's data.
+    """Return the copy of the footer, or None if a fixed disk's data begins.
 
-    :raises NotInOrder: the copy is damaged, for the header follows
+    :raises NotInOrder: the copy is damaged, but a header follows it
     """
     if file.size < layout.Footer.SIZE:
         raise file.damaged(
-            f'the file has {file.size} bytes, less than a VHD footer')
+            f'the file has only {file.size} bytes, too few for a VHD footer')
     front = file.data.read(layout.Footer.SIZE)
     try:
         footer = layout.Footer.unpack(front)
@@ -206,7 +205,7 @@ def _read_header(file: stream.VhdStream, footer: layout.Footer,
 
 def _check_batmap(file: stream.VhdStream, table: block_table.BlockTable,
                   header: layout.DynamicHeader) -> None:
-    """Refuse an encrypted disk, of which only the batmap tells."""
+    """Refuse an encrypted disk, which only the batmap reveals."""
     start = header.table_end
     end = start + layout.BatmapHeader.SIZE
     if end > file.data_end or table.block_in(start, end) is not None:

@@ -88,8 +88,8 @@ class Tables(unittest.TestCase):
         ([0], 'block 0 overlaps the copy of the footer'),
         ([UNUSED, 1], 'block 1 overlaps the header'),
         ([HEADER.table_offset // SECTOR], 'overlaps the block allocation'),
-        ([2040], 'outside the file of 1048576 bytes'),
-        ([UNUSED - 1], 'outside the file of 1048576 bytes'))
+        ([2040], 'but the file has only 1048576 bytes'),
+        ([UNUSED - 1], 'but the file has only 1048576 bytes'))
     @ddt.unpack
     def test_damaged(self, entries, message):
         with self.assertRaisesRegex(exceptions.DamagedVhd, message) as caught:
@@ -97,7 +97,8 @@ class Tables(unittest.TestCase):
         self.assertEqual('0.vhd', caught.exception.member)
 
     def test_no_room_for_so_many(self):
-        with self.assertRaisesRegex(exceptions.DamagedVhd, 'over 21 blocks'):
+        with self.assertRaisesRegex(exceptions.DamagedVhd,
+                                    'more than 21 blocks'):
             read([50 + number for number in range(40)], size=100_000)
 
     def test_slack(self):
