@@ -13,8 +13,8 @@
 
 """The seam between the formats and the disk.
 
-Whoever reads a format yields layers; the pass that writes the disk knows
-nothing else of them.
+The readers of the formats yield layers, and the pass that writes the disk
+knows nothing else about the formats.
 """
 
 from collections.abc import Iterator
@@ -25,7 +25,7 @@ from glance_xs_convert.converter.streams import forward
 
 
 class NotInOrder(Exception):
-    """A layer needs a piece before it comes: the pass cannot go on.
+    """A layer needs a structure before it arrives; the pass cannot go on.
 
     :ivar member: the name of the layer
     """
@@ -36,15 +36,15 @@ class NotInOrder(Exception):
 
 
 class Layer(Protocol):
-    """A disk, or what has changed of one since its parent."""
+    """A disk, or the changes to a disk since its parent."""
 
     @property
     def name(self) -> str:
-        """For errors and progress, fit to be shown."""
+        """The name for errors and progress, safe to show."""
 
     @property
     def size(self) -> int:
-        """Of the disk, in bytes."""
+        """The size of the disk, in bytes."""
 
     @property
     def has_parent(self) -> bool:
@@ -52,39 +52,39 @@ class Layer(Protocol):
 
     @property
     def data(self) -> forward.Reader:
-        """Where the bytes of an extent are read from."""
+        """The reader of the bytes of each extent."""
 
     def blocks(self) -> Iterator[tuple[int, int]]:
-        """What can be written: (offset on the disk, size), in bytes.
+        """Yield the layer's blocks: (offset on the disk, size) in bytes.
 
-        Each lies in one region of the disk (see ``disk.sectors``). None where
-        the layer does not say in advance.
+        Each lies in one region of the disk (see ``disk.sectors``). A layer
+        that does not know its blocks in advance yields nothing.
         """
 
     def extents(self) -> Iterator[extents.Extent]:
-        """What has been written, in the order in which it comes.
+        """Yield what the layer has written, in the order in which it arrives.
 
-        Each lies in one region of the disk. Between two extents the caller
-        reads exactly the extent's size from the data.
+        Each extent lies in one region of the disk. Before the caller takes the
+        next extent, it reads exactly the extent's size from ``data``.
 
-        :raises NotInOrder: more has to be known
+        :raises NotInOrder: a survey is needed first
         """
 
 
 class Image(Protocol):
-    """What one pass reads: the layers of one disk."""
+    """The layers of one disk, which a pass reads."""
 
     @property
     def size(self) -> int:
-        """Of the disk, in bytes; known when all layers have come."""
+        """The size of the disk in bytes; known after all layers."""
 
     def layers(self) -> Iterator[tuple[int, Layer]]:
-        """The layers and their ranks, in the order in which they come.
+        """Yield each rank and layer, in the order in which they arrive.
 
-        The rank is the place in the chain: 0 for the leaf, more for what
-        lies below. A layer has to be read to its end before the next one is
-        taken; behind the last one everything is checked.
+        The rank is the place in the chain: 0 for the leaf, and higher for
+        older layers. The caller must read a layer to its end before it takes
+        the next one. Everything is checked after the last one.
 
-        :raises NotInOrder: more has to be known
+        :raises NotInOrder: a survey is needed first
         :raises XsConvertError: the image is refused
         """

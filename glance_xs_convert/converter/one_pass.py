@@ -11,7 +11,7 @@
 # under the License.
 
 
-"""One pass: the layers of an image become a disk."""
+"""One pass over an image, which turns its layers into a disk."""
 
 from glance_xs_convert.converter.disk import file as disk_file
 from glance_xs_convert.converter.disk import raw_disk
@@ -23,9 +23,9 @@ def run(image: layers.Image, file: disk_file.DiskFile,
         progress: progress.Progress) -> None:
     """Read an image to its end and write its disk.
 
-    :param file: what the disk is written to
-    :param progress: kept up to date
-    :raises NotInOrder: more has to be known
+    :param file: the file that the disk is written to
+    :param progress: is kept up to date
+    :raises NotInOrder: a survey is needed first
     :raises XsConvertError: the image is refused, or the disk cannot be
                             written
     """

@@ -79,8 +79,8 @@ class TestNoSpace(faults.FaultCase):
         for import_data in (self.web_download, self.glance_direct):
             self.assert_fails_then_imports(
                 import_data, archives.story(),
-                r'there is no space for the raw disk: a layer needs \d+ '
-                r'bytes, and \d+ are left')
+                r'there is not enough space for the raw disk: a layer '
+                r'needs \d+ bytes, and \d+ are left')
 
     def test_seen_while_writing(self):
         for import_data in (self.web_download, self.glance_direct):

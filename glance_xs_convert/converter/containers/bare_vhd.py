@@ -20,7 +20,7 @@ from glance_xs_convert.converter.containers import member
 
 
 class BareVhd:
-    """One VHD without an archive around it, in an archive's place."""
+    """A VHD without an archive around it, which takes an archive's place."""
 
     def __init__(self, name: str, size: int, chunks: Iterable[bytes],
                  ) -> None:
@@ -28,10 +28,10 @@ class BareVhd:
         self._member = member.Member(0, name, size, self._data)
 
     def members(self) -> Iterator[member.Member]:
-        """The VHD, which is then read to its end."""
+        """Yield the VHD, then read it to its end."""
         yield self._member
         while not self._data.at_end():
             self._data.skip(self._data.available)
 
     def ignore(self, member: member.Member) -> None:
-        """Nothing is ever left aside."""
+        """Do nothing: the only member belongs to the chain."""

@@ -11,7 +11,7 @@
 # under the License.
 
 
-"""What a container of files hands out, one file after the other."""
+"""The members that a container yields, one after the other."""
 
 from collections.abc import Iterator
 from typing import Protocol
@@ -24,10 +24,10 @@ from glance_xs_convert import text
 class Member:
     """A regular file in the archive.
 
-    :ivar index: its place among all members of the archive, from 0
-    :ivar path: its name as it stands in the archive
-    :ivar name: the same, fit to be shown
-    :ivar size: in bytes
+    :ivar index: its number among all members of the archive, from 0
+    :ivar path: its name in the archive
+    :ivar name: the same in a form that is safe to show
+    :ivar size: size in bytes
     :ivar data: a Reader of its bytes, valid until the next member is taken
     """
 
@@ -41,19 +41,21 @@ class Member:
 
 
 class Members(Protocol):
-    """What holds the VHDs of one disk."""
+    """A container that holds the VHDs of one disk."""
 
     def members(self) -> Iterator[Member]:
-        """The regular files, in their order."""
+        """Yield the regular files in their order."""
 
     def ignore(self, member: Member) -> None:
-        """Leave a member aside."""
+        """Note that a member does not belong to the disk."""
 
 
 class ArchiveReader(forward.ForwardReader):
-    """The decompressed bytes; says which member they end in.
+    """A reader of the decompressed bytes.
 
-    :ivar inside: the member that is being read, or None
+    If they end too early, its error names the member.
+
+    :ivar inside: name of the member that is being read, or None
     """
 
     inside: str | None = None

@@ -11,11 +11,12 @@
 # under the License.
 
 
-"""What ``tarfile`` reads headers from: bounded, and checked before.
+"""A guard between ``tarfile`` and the headers that it reads.
 
-The standard library reads tar headers well, but believes what they say of
-their own length. Source for the format: POSIX.1-2017, "pax Interchange
-Format", and the GNU tar manual, "Basic Tar Format".
+The standard library reads tar headers well, but trusts the lengths that they
+give. The guard bounds and checks them first. Source for the format:
+POSIX.1-2017, "pax Interchange Format", and the GNU tar manual, "Basic Tar
+Format".
 """
 
 import re
@@ -24,8 +25,8 @@ import tarfile
 from glance_xs_convert.converter.containers import member
 from glance_xs_convert import exceptions
 
-#: What one member's headers (long names, pax records) may amount to, what
-#: those of all members may, and what may be read of them at once.
+#: The largest size of one member's headers (long names, pax records), of all
+#: members' headers together, and of a single read.
 _MAX_HEADERS = 64 * 1024
 _MAX_ALL_HEADERS = 2 * 1024 ** 2
 _MAX_HEADER_READ = 16 * 1024
@@ -49,12 +50,12 @@ class HeaderGuard:
         self._expects_header = True
 
     def start_member(self) -> None:
-        """The headers of the next member come."""
+        """Expect the headers of the next member."""
         self._left = min(_MAX_HEADERS, self._all_left)
         self._expects_header = True
 
     def peek(self) -> bytes:
-        """The first header; fewer bytes where the archive is shorter."""
+        """Return the first header, or less if the archive is shorter."""
         self._peeked = self._read(tarfile.BLOCKSIZE)
         return self._peeked
 
@@ -62,7 +63,7 @@ class HeaderGuard:
         return self._reader.position - len(self._peeked)
 
     def seek(self, offset: int) -> None:
-        """``tarfile`` gives up a damaged header by going elsewhere."""
+        """Report damage: ``tarfile`` seeks to give up a damaged header."""
         raise exceptions.DamagedArchive('a tar header is damaged',
                                         offset=self._reader.position)
 
@@ -77,15 +78,16 @@ class HeaderGuard:
     def _read_bounded(self, size: int) -> bytes:
         if not 0 <= size <= min(_MAX_HEADER_READ, self._left):
             raise exceptions.DamagedArchive(
-                f'more than {_MAX_HEADERS // 1024} KiB of tar headers '
-                f'precede a member, or {_MAX_ALL_HEADERS // 1024 ** 2} MiB '
-                'all members', offset=self._reader.position)
+                'the tar headers are too long: one member may have '
+                f'{_MAX_HEADERS // 1024} KiB of them, and all members '
+                f'{_MAX_ALL_HEADERS // 1024 ** 2} MiB',
+                offset=self._reader.position)
         self._left -= size
         self._all_left -= size
         return self._read(size)
 
     def _follow(self, data: bytes) -> None:
-        """Tell headers from what belongs to them, and check pax records."""
+        """Tell headers from the data that follows, and check pax records."""
         if self._expects_header:
             self._kind = data[_TYPE]
             self._expects_header = False
@@ -96,7 +98,7 @@ class HeaderGuard:
             self._expects_header = True
 
     def _check_pax(self, data: bytes) -> None:
-        """The records follow each other, and only zeros follow the last."""
+        """Check that records are contiguous, and only zeros follow."""
         start = 0
         while start < len(data) and data[start]:
             length = _PAX_LENGTH.match(data, start)

@@ -27,8 +27,8 @@ _ZEROS = bytes(64 * 1024)
 class SparseReader:
     """A Reader of a member that tar stored without its holes.
 
-    :param stored: what is stored, one extent after the other
-    :param size: of the member with its holes, in bytes
+    :param stored: the stored extents, one after the other
+    :param size: size of the member with its holes, in bytes
     :param extents: (offset in the member, size), in ascending order
     """
 

@@ -24,22 +24,23 @@ _REGION = sectors.REGION_SIZE
 
 @dataclasses.dataclass(frozen=True)
 class DiskMap:
-    """Which layer each sector of a raw disk comes from.
+    """The layer that each sector of a raw disk comes from.
 
-    :ivar size: of the disk, in bytes
-    :ivar layers: the sectors of each layer, from the leaf to the base; no
-                  two layers have one in common. Zeros that a layer has
-                  written are its own; what no layer has written is in none.
+    :ivar size: size of the disk, in bytes
+    :ivar layers: the sectors of each layer, from the leaf to the base. A
+                  sector belongs to at most one layer: zeros that a layer has
+                  written belong to it, and sectors that no layer has written
+                  belong to none.
     """
 
     size: int
     layers: list[sectors.SectorMap]
 
     def cells(self, cell_size: int) -> list[list[int]]:
-        """The disk cut into cells: how much of each comes from each layer.
+        """Cut the disk into cells, and count each layer's bytes in them.
 
-        :param cell_size: a power of two, in bytes, of a sector at least
-        :returns: for each cell, the bytes of each layer
+        :param cell_size: in bytes, a power of two and at least a sector
+        :returns: for each cell, the number of bytes from each layer
         """
         cells = [[0] * len(self.layers)
                  for _ in range(-(-self.size // cell_size))]
@@ -51,14 +52,14 @@ class DiskMap:
         return cells
 
     def sizes(self) -> list[int]:
-        """The bytes of the disk that come from each layer."""
+        """Return the number of bytes that come from each layer."""
         cell_size = 1 << max(self.size, _SECTOR).bit_length()
         return self.cells(cell_size)[0]
 
     def extents(self, rank: int) -> Iterator[tuple[int, int]]:
-        """The stretches of the disk that come from one layer.
+        """Yield the stretches of the disk that come from one layer.
 
-        :param rank: of the layer; 0 for the leaf
+        :param rank: rank of the layer; 0 for the leaf
         :returns: (offset, size) in bytes, in order, no two of them adjacent
         """
         first, last = 0, 0
@@ -74,7 +75,7 @@ class DiskMap:
             yield first, min(last, self.size) - first
 
     def _cut_last_sector(self, cells: list[list[int]]) -> None:
-        """The disk may end inside a sector."""
+        """Correct the counts if the disk ends inside a sector."""
         excess = -self.size % _SECTOR
         region, inside = divmod(self.size - 1, _REGION)
         last = 1 << ((_REGION - 1 - inside) // _SECTOR)
@@ -85,7 +86,7 @@ class DiskMap:
 
 def _amounts(region: int, mask: int, cell_size: int,
              ) -> Iterator[tuple[int, int]]:
-    """How much of a region is in a set, by cells: (offset, bytes)."""
+    """Count a region's bytes in a set, by cells: (offset, bytes)."""
     start = region * _REGION
     if cell_size >= _REGION:
         yield start, mask.bit_count() * _SECTOR

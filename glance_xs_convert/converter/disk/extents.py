@@ -9,16 +9,15 @@
 # WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
 # License for the specific language governing permissions and limitations
 # under the License.
-"""What a layer hands to the disk: stretches of bytes and where they belong.
+"""Extents: stretches of bytes that a layer hands to the disk.
 
-This is the seam between the formats and the disk: whoever reads a VHD, or
-any other format, yields extents, and the disk does not know where they come
-from.
+They separate the formats from the disk: the reader of a VHD or of any other
+format yields extents, and the disk does not know where they come from.
 """
 
 import dataclasses
 
-#: The unit in which layers say what they have written, in bytes.
+#: The unit in which layers record what they have written, in bytes.
 SECTOR_SIZE = 512
 
 
@@ -26,13 +25,13 @@ SECTOR_SIZE = 512
 class Extent:
     """A stretch of the disk whose bytes come next in the layer's data.
 
-    :ivar offset: on the disk, in bytes
-    :ivar size: in bytes
+    :ivar offset: offset on the disk, in bytes
+    :ivar size: size in bytes
     :ivar written: the sectors that the layer has written, one bit each: an
                    integer of as many bits as the extent has sectors (a last,
                    shorter one included). The most significant bit stands for
-                   the first sector, as in a VHD's sector bitmap. A sector
-                   whose bit is clear comes with bytes that mean nothing.
+                   the first sector, as in a VHD's sector bitmap. The bytes
+                   of a sector whose bit is clear are meaningless.
     """
 
     offset: int
@@ -41,13 +40,13 @@ class Extent:
 
     @property
     def sectors(self) -> int:
-        """How many sectors the extent has, the last one perhaps shorter."""
+        """The number of sectors, the last of which may be shorter."""
         return -(-self.size // SECTOR_SIZE)
 
 
 def all_written(size: int) -> int:
-    """The mask of an extent whose sectors have all been written.
+    """Return the mask of an extent whose sectors have all been written.
 
-    :param size: of the extent, in bytes
+    :param size: size of the extent, in bytes
     """
     return (1 << -(-size // SECTOR_SIZE)) - 1

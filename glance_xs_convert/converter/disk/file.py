@@ -11,7 +11,7 @@
 # under the License.
 
 
-"""What a raw disk is written to, or pretends to be."""
+"""The interface of the file that a raw disk is written to."""
 
 from typing import Protocol
 
@@ -21,34 +21,35 @@ from glance_xs_convert.converter.streams import forward
 class DiskFile(Protocol):
     """A file that takes the disk's bytes in any order.
 
-    :ivar end: where the last byte that was written ends
-    :ivar bytes_written: without the zeros that are left out
+    :ivar end: the end of the last byte written, as an offset
+    :ivar bytes_written: bytes written, without the zeros that are left out
     """
 
     end: int
     bytes_written: int
 
     def restart(self) -> None:
-        """Forget all that was written."""
+        """Discard everything written so far."""
 
     def begin_layer(self, rank: int, overwrites: bool) -> None:
-        """What is written from now on belongs to one layer.
+        """Begin a layer, to which everything written from now on belongs.
 
         :param rank: its place in the chain, 0 for the leaf
-        :param overwrites: there may be data where is written
+        :param overwrites: whether it may overwrite data of other layers
         """
 
     def write(self, offset: int, size: int, data: forward.Reader) -> None:
         """Write the next ``size`` bytes of ``data``."""
 
     def clear(self, offset: int, size: int) -> None:
-        """Make a stretch zeros, and take no room for it."""
+        """Turn a stretch into zeros that take no space."""
 
     def set_size(self, size: int) -> None:
         """Give the file its final size, in bytes."""
 
     def check_room(self, size: int) -> None:
-        """Whether so many bytes can be written to the layer that was begun.
+        """Check that there is space for the current layer.
 
-        :raises OutOfSpace: they cannot
+        :param size: size of the layer's undecided sectors, in bytes
+        :raises OutOfSpace: there is not enough
         """

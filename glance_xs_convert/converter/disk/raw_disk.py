@@ -13,9 +13,9 @@
 
 """The raw disk: which sectors are decided.
 
-A newer layer's sector hides the same sector of all older ones. Layers may
-come in any order: what a layer may write is what no newer layer has decided
-yet, and what it writes replaces what older ones have written.
+A sector of a newer layer hides the same sector of all older ones. Layers may
+come in any order: a layer writes the sectors that no newer layer has decided
+yet, and they replace those that older layers have written.
 """
 
 from collections.abc import Iterable
@@ -35,9 +35,10 @@ class _Span:
 
     :ivar first: the rank of the newest one
     :ivar last: the rank of the oldest one
-    :ivar size: of the smallest one; no older layer shows beyond it
-    :ivar decided: what they decide for older layers
-    :ivar has_base: no layer is older than the last
+    :ivar size: the size of the smallest one in bytes; no older layer shows
+                beyond it
+    :ivar decided: the sectors that they decide for older layers
+    :ivar has_base: whether the last one is the base of the chain
     """
 
     first: int
@@ -47,7 +48,7 @@ class _Span:
     has_base: bool
 
     def joined(self, older: '_Span') -> '_Span':
-        """Both together."""
+        """Join this span and the one that follows it."""
         decided = self.decided
         if older.has_base:
             decided = sectors.SectorMap()
@@ -58,27 +59,27 @@ class _Span:
 
 
 class RawDisk:
-    """A raw disk that is put together from layers, in any order."""
+    """A raw disk that is assembled from layers in any order."""
 
     def __init__(self, file: disk_file.DiskFile) -> None:
         self._file = file
-        #: The layers that are complete, and the one that is being written.
+        #: The complete layers, and the one that is being written.
         self._spans: list[_Span] = []
         self._layer = _Span(0, 0, 0, sectors.SectorMap(), False)
-        #: The regions in which something was written.
+        #: The regions in which something has been written.
         self._touched = bytearray()
-        #: Of the latter: what newer ones have decided, its own map if older
-        #: ones are still to come, and where it ends.
+        #: For the layer that is being written: the maps of newer layers, its
+        #: own map if it is needed for older ones, and where the layer ends.
         self._newer: list[sectors.SectorMap] = []
         self._decides: sectors.SectorMap | None = None
         self._size = 0
 
     def begin_layer(self, rank: int, size: int, has_parent: bool) -> None:
-        """What is written from now on belongs to one layer.
+        """Begin a layer, to which everything written from now on belongs.
 
         :param rank: its place in the chain, 0 for the leaf
-        :param size: of its disk, in bytes
-        :param has_parent: older layers may show through
+        :param size: size of its disk, in bytes
+        :param has_parent: whether older layers may show through
         """
         newer = [span for span in self._spans if span.last < rank]
         older = [span for span in self._spans if span.first > rank]
@@ -95,29 +96,29 @@ class RawDisk:
         self._decides = None if is_lowest else decided
 
     def check_room(self, blocks: Iterable[tuple[int, int]]) -> None:
-        """Whether the file system has room for what shows of some blocks.
+        """Check that there is space for the undecided sectors of blocks.
 
         :param blocks: (offset, size) of each, in bytes
-        :raises OutOfSpace: it has not
+        :raises OutOfSpace: the file system does not have enough
         """
         self._file.check_room(
             sum(self._undecided(offset, size) for offset, size in blocks))
 
     def _undecided(self, offset: int, size: int) -> int:
-        """How many bytes of a block no newer layer has decided."""
+        """Count the bytes of a block that no newer layer has decided."""
         count = size // _SECTOR
         visible = (1 << count) - 1 if offset < self._size else 0
         return self._visible(offset, count, visible).bit_count() * _SECTOR
 
     def _visible(self, offset: int, count: int, written: int) -> int:
-        """Which sectors of a block no newer layer has decided."""
+        """Return the sectors of a block that no newer layer has decided."""
         region, shift = _in_region(offset, count)
         for decided in self._newer:
             written &= ~(decided[region] >> shift)
         return written
 
     def end_layer(self) -> None:
-        """The layer that was begun is complete."""
+        """Complete the current layer."""
         layer = self._layer
         apart = []
         for span in self._spans:
@@ -131,9 +132,9 @@ class RawDisk:
 
     def write(self, extent: extents.Extent, data: forward.Reader,
               ) -> None:
-        """Write what shows of an extent of the layer that was begun.
+        """Write the undecided sectors of an extent of the current layer.
 
-        :param data: read on by exactly the extent's size
+        :param data: is read on by exactly the extent's size
         """
         count = extent.sectors
         visible = self._visible(extent.offset, count, extent.written)
@@ -155,7 +156,7 @@ class RawDisk:
         data.skip(extent.size - done)
 
     def _clear_from(self, offset: int) -> None:
-        """Remove all that older layers have written from there on."""
+        """Remove everything that older layers have written after an offset."""
         end = self._file.end
         if not self._newer:
             self._file.clear(offset, end - offset)
@@ -173,13 +174,13 @@ class RawDisk:
             region = self._touched.find(1, region + 1)
 
     def _touch(self, region: int) -> None:
-        """There may be data in a region now."""
+        """Note that a region may hold data."""
         if region >= len(self._touched):
             self._touched.extend(bytes(region + 1 - len(self._touched)))
         self._touched[region] = 1
 
 
 def _in_region(offset: int, count: int) -> tuple[int, int]:
-    """Where a block lies: the region, and the sectors behind it in that."""
+    """Return a block's region and the number of sectors that follow in it."""
     region, start = divmod(offset, sectors.REGION_SIZE)
     return region, sectors.REGION_SECTORS - start // _SECTOR - count

@@ -24,8 +24,8 @@ SECTOR_SIZE = extents.SECTOR_SIZE
 REGION_SIZE = 2 * 1024 ** 2
 REGION_SECTORS = REGION_SIZE // SECTOR_SIZE
 WHOLE_REGION = (1 << REGION_SECTORS) - 1
-#: What a file system allocates at a time: zeros that fill a page of the disk
-#: are left out of the file.
+#: The unit in which a file system allocates space: zeros that fill a page of
+#: the disk are left out of the file.
 PAGE_SIZE = 4096
 
 _SET_BITS = re.compile('1+')
@@ -34,7 +34,8 @@ _SET_BITS = re.compile('1+')
 class SectorMap:
     """A set of sectors of the disk.
 
-    Memory grows with the regions that are partly in it, not with the disk.
+    Its memory grows with the number of regions that are partly in the set, not
+    with the size of the disk.
     """
 
     def __init__(self) -> None:
@@ -42,7 +43,10 @@ class SectorMap:
         self._partly: dict[int, int] = {}
 
     def __getitem__(self, region: int) -> int:
-        """The sectors of a region, the first as the most significant bit."""
+        """Return the sectors of a region that are in the set.
+
+        The most significant bit stands for the first sector.
+        """
         if region < len(self._whole) and self._whole[region]:
             return WHOLE_REGION
         return self._partly.get(region, 0)
@@ -66,7 +70,10 @@ class SectorMap:
             self.add(region, left)
 
     def regions(self) -> Iterator[tuple[int, int]]:
-        """The regions with sectors in the set, and these, in any order."""
+        """Yield each region with sectors in the set, and these sectors.
+
+        The regions come in any order.
+        """
         yield from self._partly.items()
         for region, whole in enumerate(self._whole):
             if whole:
@@ -82,7 +89,7 @@ class SectorMap:
 
 
 def runs(sectors: int, count: int) -> Iterator[tuple[int, int]]:
-    """The runs of set bits among ``count``, as (first, one past the last)."""
+    """Yield the runs of set bits among ``count`` as (start, end)."""
     if not sectors:
         return
     if sectors == (1 << count) - 1:

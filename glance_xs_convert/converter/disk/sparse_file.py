@@ -11,7 +11,7 @@
 # under the License.
 
 
-"""A file in which zeros take no room."""
+"""A file in which zeros take no space."""
 
 from collections.abc import Callable
 from collections.abc import Iterator
@@ -35,11 +35,11 @@ _PUNCH_HOLE = 2
 
 
 class SparseFile:
-    """A new file in which zeros take no room.
+    """A new file in which zeros take no space.
 
-    :param descriptor: of an empty regular file, open for writing
-    :ivar end: where the last byte that was written ends
-    :ivar bytes_written: as handed to the operating system
+    :param descriptor: descriptor of an empty regular file, open for writing
+    :ivar end: the end of the last byte written, as an offset
+    :ivar bytes_written: bytes handed to the operating system
     """
 
     def __init__(self, descriptor: int) -> None:
@@ -61,7 +61,8 @@ class SparseFile:
         """Write the next ``size`` bytes of ``data``.
 
         :raises OutOfSpace: the file system is full
-        :raises UnwritableTarget: the operating system refuses otherwise
+        :raises UnwritableTarget: the operating system refuses for another
+                                  reason
         """
         for buffer, start, end in data.pieces(size):
             view = memoryview(buffer)
@@ -103,8 +104,8 @@ class SparseFile:
         room = free * found.f_frsize + (own if self._overwrites else 0)
         if size > room:
             raise exceptions.OutOfSpace(
-                f'there is no space for the raw disk: a layer needs {size} '
-                f'bytes, and {room} are left')
+                f'there is not enough space for the raw disk: a layer needs '
+                f'{size} bytes, and {room} are left')
 
     def _next_data(self, offset: int) -> int:
         try:
@@ -142,7 +143,10 @@ def _writable() -> Iterator[None]:
 
 
 def _hole_puncher() -> Callable[[int, int, int], bool]:
-    """Linux's fallocate(2); where there is none, a function that fails."""
+    """Return a function that punches holes with Linux's fallocate(2).
+
+    Where the system does not have it, the function fails.
+    """
     libc = ctypes.CDLL(None, use_errno=True)
     try:
         fallocate = libc.fallocate
@@ -152,7 +156,7 @@ def _hole_puncher() -> Callable[[int, int, int], bool]:
                           ctypes.c_int64)
 
     def punch(descriptor: int, offset: int, size: int) -> bool:
-        """Whether the stretch is a hole now."""
+        """Punch a hole, and say whether that worked."""
         return not fallocate(descriptor, _PUNCH_HOLE | _KEEP_SIZE,
                              offset, size)
 

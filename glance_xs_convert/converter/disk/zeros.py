@@ -14,11 +14,11 @@
 """Telling data from zeros, which a sparse file leaves out.
 
 Comparing every page with zeros takes 0.04 s for 512 MiB of data, and 0.65 s
-for 512 MiB of zeros (Python 3.11, one core): in the thread that everything
-else waits for, that is up to a tenth of a conversion. So the first bytes of
-all pages are looked at together, and runs of zeros are measured by halving:
-that takes 0.001 s and 0.008 s. Only pages of data that begin with a zero
-cost more than they would otherwise, 0.12 s if all of them do.
+for 512 MiB of zeros (Python 3.11, one core). In the thread that everything
+else waits for, this is up to a tenth of a conversion. Therefore the first
+bytes of all pages are tested together, and the lengths of runs of zeros are
+found by halving, which takes 0.001 s and 0.008 s. Only pages of data that
+begin with a zero cost more, 0.12 s if all of them do.
 """
 
 from collections.abc import Iterator
@@ -32,8 +32,8 @@ def split(buffer: bytes, start: int, end: int, shift: int,
           ) -> Iterator[tuple[bool, int, int]]:
     """Tell data from pages of zeros.
 
-    :param shift: what has to be added to an index for its place on the disk
-    :returns: (whether there are data, from index, up to index), in order and
+    :param shift: difference between an offset on the disk and an index
+    :returns: (whether this is data, start index, end index), in order and
               without gaps
     """
     data = start
@@ -48,11 +48,12 @@ def split(buffer: bytes, start: int, end: int, shift: int,
 
 def _zero_pages(buffer: bytes, start: int, end: int, shift: int,
                 ) -> Iterator[tuple[int, int]]:
-    """The pages of zeros between two indices, and parts of pages at both.
+    """Yield the pages of zeros between two indices.
 
-    Only pages that begin with a zero are looked at.
+    Parts of pages at both ends count, too. Only pages that begin with a zero
+    are compared as a whole.
 
-    :returns: (from index, up to index), in order
+    :returns: (start index, end index), in order
     """
     view = memoryview(buffer)
     page = min(start + -(start + shift) % sectors.PAGE_SIZE, end)
@@ -70,9 +71,9 @@ def _zero_pages(buffer: bytes, start: int, end: int, shift: int,
 
 
 def _count_zero_pages(view: memoryview, limit: int) -> int:
-    """How many pages of zeros a stretch begins with.
+    """Count the pages of zeros that a stretch begins with.
 
-    :param limit: how many there can be, at the most
+    :param limit: the most that are possible
     """
     if not _ZEROS.startswith(view[:sectors.PAGE_SIZE]):
         return 0

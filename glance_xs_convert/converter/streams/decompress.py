@@ -10,7 +10,7 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""Decompression by the fastest gzip library there is."""
+"""Decompression with the fastest gzip library available."""
 
 import gzip
 import io
@@ -49,10 +49,9 @@ class Gunzip:
             fileobj=cast(BinaryIO, _Prompt(source)), mode='rb')
 
     def read(self, size: int) -> bytes:
-        """At most ``size`` bytes; none after the last checksum was right.
+        """Read at most ``size`` bytes; none once the last checksum is right.
 
-        :raises DamagedArchive: the data are cut short, or not what their
-                                checksum says
+        :raises DamagedArchive: the data ends early, or a checksum is wrong
         """
         try:
             return self._file.read1(size)
@@ -66,7 +65,7 @@ class Gunzip:
 
 
 class _Prompt(io.RawIOBase):
-    """A file whose reads return what has come, and do not wait for more."""
+    """A file whose reads return the data at hand and wait for no more."""
 
     def __init__(self, source: io.BufferedReader) -> None:
         self._source = source

@@ -11,21 +11,21 @@
 # under the License.
 
 
-"""A digest that is computed while others work."""
+"""A digest that is computed in the background."""
 
 import collections
 from concurrent import futures
 import hashlib
 from types import TracebackType
 
-#: Pieces that may wait to be hashed.
+#: The number of pieces that may wait to be hashed.
 _AHEAD = 8
 
 
 class Digest:
-    """The SHA-256 of what passes by, computed by a thread of its own.
+    """A SHA-256 digest, computed in a thread of its own.
 
-    To be used as a context manager; leaving it ends the thread.
+    Use it as a context manager; leaving it ends the thread.
     """
 
     def __init__(self) -> None:
@@ -41,20 +41,20 @@ class Digest:
         self._executor.shutdown(cancel_futures=True)
 
     def restart(self) -> None:
-        """Forget what has passed by."""
+        """Forget all data added so far."""
         self._hash = hashlib.sha256()
         self._waiting: collections.deque[futures.Future[None]] = (
             collections.deque())
 
     def update(self, data: memoryview) -> None:
-        """Add a piece, which is copied."""
+        """Add a piece of data, which is copied."""
         if len(self._waiting) == _AHEAD:
             self._waiting.popleft().result()
         self._waiting.append(
             self._executor.submit(self._hash.update, bytes(data)))
 
     def hexdigest(self) -> str:
-        """Of all that has passed by."""
+        """Return the digest of all data added so far."""
         while self._waiting:
             self._waiting.popleft().result()
         return self._hash.hexdigest()

@@ -10,7 +10,7 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""Reading front to back, without copies and without going back."""
+"""Reading from front to back, without copying and without going back."""
 
 from collections.abc import Iterable
 from collections.abc import Iterator
@@ -21,30 +21,39 @@ Piece = tuple[bytes, int, int]
 
 
 class EndOfData(EOFError):
-    """The data ended before all that was asked for had come."""
+    """The data ended before the requested number of bytes."""
 
 
 class Reader(Protocol):
-    """Anything that can only be read on from where it is."""
+    """Anything that can only be read forward."""
 
     @property
     def position(self) -> int:
-        """How many bytes have been read or passed over."""
+        """The number of bytes that have been read or skipped."""
 
     def read(self, size: int) -> bytes:
-        """The next ``size`` bytes; EndOfData where there are fewer."""
+        """Return the next ``size`` bytes.
+
+        :raises EndOfData: there are fewer
+        """
 
     def skip(self, size: int) -> None:
-        """Pass over ``size`` bytes; EndOfData where there are fewer."""
+        """Skip the next ``size`` bytes.
+
+        :raises EndOfData: there are fewer
+        """
 
     def pieces(self, size: int) -> Iterator[Piece]:
-        """The next ``size`` bytes, as they lie in the buffers."""
+        """Yield the next ``size`` bytes as parts of the buffers.
+
+        :raises EndOfData: there are fewer
+        """
 
 
 class ForwardReader:
     """A Reader of the concatenation of chunks.
 
-    :ivar position: how many bytes have been read or passed over
+    :ivar position: number of bytes that have been read or skipped
     """
 
     def __init__(self, chunks: Iterable[bytes]) -> None:
@@ -54,7 +63,7 @@ class ForwardReader:
         self._used = 0
 
     def pieces(self, size: int) -> Iterator[Piece]:
-        """The next ``size`` bytes, piece by piece; all must be taken."""
+        """Yield the next ``size`` bytes; the caller must take all pieces."""
         while size:
             start = self._used
             if start == len(self._chunk):
@@ -83,7 +92,7 @@ class ForwardReader:
 
     @property
     def available(self) -> int:
-        """Bytes that can be read without waiting for a chunk."""
+        """The number of bytes that can be read without waiting."""
         return len(self._chunk) - self._used
 
     def at_end(self) -> bool:
@@ -94,7 +103,7 @@ class ForwardReader:
         return False
 
     def end_of_data(self) -> Exception:
-        """What is raised when the chunks end too early."""
+        """Make the error to raise when the chunks end too early."""
         return EndOfData()
 
     def _fill(self) -> bool:
@@ -107,7 +116,7 @@ class ForwardReader:
 class Window:
     """A Reader of the next ``size`` bytes of another one.
 
-    :ivar position: how many bytes of the window have been read
+    :ivar position: number of bytes of the window that have been read
     """
 
     def __init__(self, reader: Reader, size: int) -> None:
@@ -139,9 +148,9 @@ class Window:
 
 
 class Rewound:
-    """A Reader that gives again what was just read from another one.
+    """A Reader that repeats the bytes that were last read from another one.
 
-    :param again: the bytes that were read last
+    :param again: these bytes
     """
 
     def __init__(self, reader: Reader, again: bytes) -> None:

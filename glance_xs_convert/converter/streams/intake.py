@@ -11,7 +11,7 @@
 # under the License.
 
 
-"""The archive as it comes in: counted, and hashed if that is wanted."""
+"""Reading the archive, counting its bytes and, on request, hashing them."""
 
 from collections.abc import Callable
 from collections.abc import Iterator
@@ -30,24 +30,25 @@ if TYPE_CHECKING:
 
 #: The archive is read in pieces of this many bytes.
 _BUFFER = 64 * 1024
-#: A read ends before the end of the file only with so many bytes at least,
-#: so that whoever peeks sees the first sector.
+#: Before the end of the file, a read returns at least this many bytes, so that
+#: a peek shows the first sector.
 _LEAST = 512
-#: How often a read that waits for data looks whether it is still wanted, in
-#: milliseconds.
+#: The interval, in milliseconds, at which a read that waits for data checks
+#: whether it is still wanted.
 _PATIENCE = 100
 
 
 class Interrupted(Exception):
-    """Nobody waits for the data any more."""
+    """A read was interrupted because nobody needs the data."""
 
 
 class Source(io.BufferedReader):
     """An archive that is being read.
 
-    :param file: open for reading, from where it stands
+    :param file: the archive, open for reading; it is read from its current
+                 position
     :param progress: ``source_size`` and ``source_read`` are kept up to date
-    :param hashed: what every byte is added to, or None
+    :param hashed: the digest that every byte is added to, or None
     """
 
     def __init__(self, file: BinaryIO, progress: progress.Progress,
@@ -59,27 +60,27 @@ class Source(io.BufferedReader):
 
     @property
     def size_read(self) -> int:
-        """How many bytes have been read in this pass."""
+        """The number of bytes read in this pass."""
         return self._progress.source_read
 
     def sha256(self) -> str:
-        """Of what has been read, in hexadecimal digits.
+        """Return the SHA-256 of the bytes read, in hexadecimal digits.
 
-        Empty if nobody wanted it.
+        It is empty if no digest was requested.
         """
         return self._digest.hexdigest() if self._digest else ''
 
     def interrupt(self) -> None:
-        """Make a read that waits for data, in another thread, return."""
+        """Make a read return that waits for data in another thread."""
         self._tap.interrupted = True
 
 
 @contextlib.contextmanager
 def opened(file: BinaryIO, progress: progress.Progress, hashed: bool = False,
            ) -> Iterator[Source]:
-    """Count, and perhaps hash, what is read of a file.
+    """Count, and optionally hash, the bytes that are read from a file.
 
-    :param hashed: whether the SHA-256 is wanted
+    :param hashed: whether to compute the SHA-256
     """
     if progress.source_size is None:
         progress.source_size = _size(file)
@@ -89,7 +90,7 @@ def opened(file: BinaryIO, progress: progress.Progress, hashed: bool = False,
 
 
 def _size(file: BinaryIO) -> int | None:
-    """How many bytes come; None if the file cannot tell."""
+    """Return the number of bytes to come, or None if it is not known."""
     if not file.seekable():
         return None
     start = file.tell()
@@ -99,9 +100,9 @@ def _size(file: BinaryIO) -> int | None:
 
 
 class _Tap(io.RawIOBase):
-    """A file whose readers are overheard.
+    """A file that counts and hashes the bytes read from it.
 
-    :ivar interrupted: set by another thread, it ends reads that wait
+    :ivar interrupted: another thread sets this to end a read that waits
     """
 
     interrupted = False
@@ -125,7 +126,7 @@ class _Tap(io.RawIOBase):
         return self._file.tell()
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """Start again: what was counted and hashed so far is forgotten."""
+        """Start again, and forget the bytes counted and hashed so far."""
         self.interrupted = False
         self._progress.source_read = 0
         if self._digest is not None:
@@ -133,7 +134,7 @@ class _Tap(io.RawIOBase):
         return self._file.seek(offset, whence)
 
     def readinto(self, buffer: 'WriteableBuffer') -> int:
-        """As much as comes, but no less than a sector before the end."""
+        """Read the data at hand, but at least a sector before the end."""
         view = memoryview(buffer).cast('B')
         size = 0
         while size < min(_LEAST, len(view)):
@@ -150,9 +151,9 @@ class _Tap(io.RawIOBase):
         return size
 
     def _wait(self) -> None:
-        """Wait for data, or until nobody waits for them any more.
+        """Wait for data.
 
-        :raises Interrupted: that is so
+        :raises Interrupted: nobody needs the data any more
         """
         while self._waiter is not None and not self._waiter.poll(_PATIENCE):
             if self.interrupted:
@@ -165,9 +166,9 @@ class _Tap(io.RawIOBase):
 
 
 def _waiter(file: BinaryIO) -> 'select.poll | None':
-    """What waits for data of a pipe or socket; None for other files.
+    """Make a poll object for a pipe or socket; None for other files.
 
-    A buffered file may have data where its descriptor has none.
+    A buffered file may have data even if its descriptor does not.
     """
     if file.seekable() or not isinstance(file, io.RawIOBase):
         return None

@@ -18,21 +18,21 @@ from collections.abc import Iterator
 import queue
 import threading
 
-#: What is read at a time, in bytes, and how much of it may wait to be used.
+#: The size of a chunk in bytes, and the number of chunks that may wait.
 CHUNK_SIZE = 2 * 1024 ** 2
 CHUNKS_AHEAD = 3
 
 
 class ReadAhead:
-    """Chunks that a helper thread reads before they are asked for.
+    """Chunks that a helper thread reads before they are requested.
 
-    To be used as a context manager; leaving it ends the thread. When the
-    process is to end, nobody waits for the thread, which can be stuck in
-    ``read``. What ``read`` raises is raised where the chunk would have come.
+    Use it as a context manager; leaving it ends the thread. If the process is
+    to end, leaving does not wait for the thread, which may be stuck in
+    ``read``. An error from ``read`` is raised in place of the chunk.
 
-    :param read: called with a size; returns at most so many bytes, and none
+    :param read: called with a size; returns at most this many bytes, and none
                  at the end
-    :param interrupt: makes a ``read`` return that waits for data
+    :param interrupt: makes a ``read`` that waits for data return
     """
 
     def __init__(self, read: Callable[[int], bytes],
