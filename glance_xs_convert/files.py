@@ -10,11 +10,11 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""Opening the source of a conversion, and giving its target a name.
+"""Opening the source of a conversion, and publishing its target.
 
-A target is written under a temporary name beside it, and gets its own name
-when it is complete. Who writes it holds a lock on it, so that others can tell
-a file that is being written from one that was left behind.
+A target is written under a temporary name beside its own, which it gets once
+it is complete. Its writer holds a lock on it, so that others can tell a file
+that is being written from one that was left behind.
 """
 
 from collections.abc import Iterator
@@ -28,7 +28,7 @@ from typing import cast
 
 from glance_xs_convert import exceptions
 
-#: An unfinished target bears its name with this at the end.
+#: The suffix of an unfinished target's name.
 PARTIAL_SUFFIX = '.part'
 
 _NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
@@ -58,14 +58,14 @@ def opened(source: Path) -> Iterator[BinaryIO]:
 def new_file(target: Path, overwrite: bool = False, *,
              source: BinaryIO | None = None, mode: int = 0o666,
              durable: bool = True) -> Iterator[int]:
-    """A descriptor of a new file, which gets its name if all goes well.
+    """Yield the descriptor of a new file, which gets its name on success.
 
-    :param overwrite: whether the target may exist, and what another process
-                      has left of it when it was killed
+    :param overwrite: whether to replace an existing target, and a file that
+                      another process left behind when it was killed
     :param source: the file that must not be replaced
-    :param mode: of the new file, before the umask
-    :param durable: whether the file is to outlive a crash of the host
-    :raises TargetExists: the target exists, and is not to be replaced, or
+    :param mode: mode of the new file, before the umask
+    :param durable: whether the file must survive a crash of the host
+    :raises TargetExists: the target exists and must not be replaced, or
                           another process is writing it
     :raises UnwritableTarget: the operating system refuses, or the target is
                               not a file that can be replaced
@@ -114,15 +114,15 @@ def _check_replaceable(path: str, status: os.stat_result,
 
 
 def _create(partial: str, mode: int) -> int:
-    """A new file, locked."""
+    """Create a file and lock it."""
     try:
         descriptor = os.open(partial, _NEW, mode)
     except FileExistsError:
         raise _exists(partial) from None
     try:
         locked = _lock(descriptor)
-        # Between the two calls, somebody who overwrites may have found the
-        # file without a lock.
+        # Between the two calls, another process may have found the file
+        # unlocked and replaced it.
         if not locked or not _is_at(descriptor, partial):
             raise _being_written(partial)
     except BaseException:
@@ -132,9 +132,9 @@ def _create(partial: str, mode: int) -> int:
 
 
 def _remove_abandoned(partial: str, source: os.stat_result | None) -> None:
-    """Remove what a process has left that was killed.
+    """Remove the file that a killed process left behind.
 
-    :raises TargetExists: a process is writing it
+    :raises TargetExists: a process is still writing it
     """
     try:
         status = os.lstat(partial)
@@ -151,14 +151,14 @@ def _remove_abandoned(partial: str, source: os.stat_result | None) -> None:
 
 
 def _exists(partial: str) -> exceptions.TargetExists:
-    """What is wrong with a file that is there already."""
+    """Make the error for an unfinished target that exists already."""
     with contextlib.suppress(OSError):
         descriptor = os.open(partial, _OLD)
         try:
             if _lock(descriptor):
                 return exceptions.TargetExists(
-                    f'{partial} exists: a conversion left it when it was '
-                    'killed')
+                    f'{partial} exists: a conversion that was killed left it '
+                    'behind')
         finally:
             os.close(descriptor)
     return _being_written(partial)
@@ -172,7 +172,7 @@ def _being_written(partial: str) -> exceptions.TargetExists:
 def _lock(descriptor: int) -> bool:
     """Lock a file until all copies of the descriptor are closed.
 
-    :returns: whether nobody else has locked it
+    :returns: False if another process has locked it
     """
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -182,11 +182,11 @@ def _lock(descriptor: int) -> bool:
 
 
 def _flush(descriptor: int, durable: bool) -> None:
-    """Make sure that the operating system has taken all data."""
+    """Make sure that the operating system has accepted all data."""
     if durable:
         os.fsync(descriptor)
     else:
-        # Network file systems report late errors whenever a copy is closed.
+        # Network file systems report late errors when any copy is closed.
         os.close(os.dup(descriptor))
 
 
@@ -209,27 +209,26 @@ def _publish(descriptor: int, partial: str, target: str, overwrite: bool,
         os.rename(partial, target)
         return
     try:
-        # By the descriptor: with this argument, the link in /proc is
-        # followed.
+        # With src_dir_fd, os.link() follows the link in /proc.
         os.link(f'/proc/self/fd/{descriptor}', target,
                 src_dir_fd=descriptor, follow_symlinks=True)
     except FileExistsError:
         raise exceptions.TargetExists(f'{target} exists') from None
     except OSError:
-        # A file system without links.
+        # The file system does not support links.
         _check_target(target, overwrite, None)
         os.rename(partial, target)
 
 
 def _remove(descriptor: int, path: str) -> None:
-    """Remove a name of an open file, if it still is one."""
+    """Remove a path if it still names the open file."""
     with contextlib.suppress(OSError):
         if _is_at(descriptor, path):
             os.unlink(path)
 
 
 def _is_at(descriptor: int, path: str) -> bool:
-    """Whether a path names an open file."""
+    """Whether a path names the open file."""
     try:
         return os.path.samestat(os.fstat(descriptor), os.lstat(path))
     except FileNotFoundError:
@@ -237,7 +236,7 @@ def _is_at(descriptor: int, path: str) -> bool:
 
 
 def _identity(source: BinaryIO | None) -> os.stat_result | None:
-    """What a file is told from others by; None if it is not one."""
+    """Return the status that identifies a file, or None if it has none."""
     if source is None:
         return None
     try:
@@ -250,7 +249,7 @@ def _identity(source: BinaryIO | None) -> os.stat_result | None:
 def _writable(target: str, done: str) -> Iterator[None]:
     """Turn the operating system's refusals into this package's errors.
 
-    :param done: what cannot be done to the target
+    :param done: past participle of what cannot be done, such as "written"
     """
     try:
         yield

@@ -242,7 +242,7 @@ class Others(FilesCase):
         process.kill()
         process.wait()
         self.assert_refused(exceptions.TargetExists,
-                            'left it when it was killed')
+                            'a conversion that was killed left it behind')
         self.write(b'new', overwrite=True)
         self.assert_only(b'new')
 
