@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from glance_xs_convert.api import ConversionResult as ConversionResult
     from glance_xs_convert.api import convert as convert
     from glance_xs_convert.api import inspect as inspect
-    from glance_xs_convert.api import Survey as Survey
+    from glance_xs_convert.api import Inspection as Inspection
     from glance_xs_convert.exceptions import XsConvertError as XsConvertError
     from glance_xs_convert.limits import Limits as Limits
     from glance_xs_convert.progress import Progress as Progress
@@ -45,18 +45,18 @@ _HOMES = {
     'inspect': 'api',
     'CheckResult': 'api',
     'ConversionResult': 'api',
+    'Inspection': 'api',
     'Limits': 'limits',
     'Progress': 'progress',
-    'Survey': 'api',
     'XsConvertError': 'exceptions',
 }
 
 __all__ = [
     'CheckResult',
     'ConversionResult',
+    'Inspection',
     'Limits',
     'Progress',
-    'Survey',
     'XsConvertError',
     'check',
     'convert',

@@ -20,8 +20,10 @@ import contextlib
 import os
 from typing import BinaryIO
 
+from glance_xs_convert.converter.containers import ova_xml
 from glance_xs_convert.converter import convert as converter
-from glance_xs_convert.converter.vhd import survey
+from glance_xs_convert.converter.disk import first_sectors
+from glance_xs_convert.converter.vhd import chain
 from glance_xs_convert import files
 from glance_xs_convert import limits
 from glance_xs_convert import progress
@@ -30,28 +32,35 @@ Source = files.Path | BinaryIO
 
 CheckResult = converter.CheckResult
 ConversionResult = converter.ConversionResult
-Survey = survey.Survey
+FirstSectors = first_sectors.FirstSectors
+FoundDisk = converter.FoundDisk
+Guest = ova_xml.Guest
+Inspection = converter.Inspection
+Vhd = chain.Vhd
 
 
 def convert(source: Source, target: files.Path, *,
             limits: limits.Limits = limits.DEFAULT,
             progress: progress.Progress | None = None,
-            overwrite: bool = False, bare: bool = False,
+            overwrite: bool = False, disk: str | None = None,
             digest: bool = False) -> ConversionResult:
-    """Convert a XenServer archive to a raw disk.
+    """Convert a XenServer image to a raw disk.
+
+    The image may be a chain of VHDs in a tar archive, one VHD, or a
+    XenServer export (.xva).
 
     The disk is sparse. It is written under a temporary name beside the
     target, and gets its name after the archive's last checksum was right.
 
-    :param source: the archive: a path, or a file open for reading. Where it
-                   is not seekable, archives that have to be read twice are
+    :param source: the image: a path, or a file open for reading. Where it
+                   is not seekable, images that have to be read twice are
                    refused.
     :param target: the path of the raw disk
     :param limits: what the image may ask for
     :param progress: kept up to date
     :param overwrite: whether the target may exist
-    :param bare: whether the source is one VHD without an archive around it,
-                 which must be seekable
+    :param disk: device or number of the disk that is wanted of an export
+                 with several, for example xvdb or 1
     :param digest: whether the source's SHA-256 is wanted
     :returns: a :class:`ConversionResult`
     :raises XsConvertError: the archive is refused, or a file cannot be read
@@ -60,28 +69,31 @@ def convert(source: Source, target: files.Path, *,
     with (_opened(source) as archive,
           files.new_file(target, overwrite, source=archive) as descriptor):
         return converter.convert(
-            archive, descriptor, limits=limits, progress=progress, bare=bare,
+            archive, descriptor, limits=limits, progress=progress, disk=disk,
             digest=digest)
 
 
 def check(source: Source, *, limits: limits.Limits = limits.DEFAULT,
           progress: progress.Progress | None = None,
-          ) -> CheckResult:
+          disk: str | None = None) -> CheckResult:
     """Do all that ``convert`` does, but write nothing.
 
     :param source: see :func:`convert`
     :param limits: see :func:`convert`
     :param progress: kept up to date
+    :param disk: see :func:`convert`
     :returns: a :class:`CheckResult`
     :raises XsConvertError: see :func:`convert`
     """
     with _opened(source) as archive:
-        return converter.check(archive, limits=limits, progress=progress)
+        return converter.check(archive, limits=limits, progress=progress,
+                               disk=disk)
 
 
 def inspect(source: Source, *, limits: limits.Limits = limits.DEFAULT,
-            progress: progress.Progress | None = None) -> Survey:
-    """Find out what an archive holds; all of it is read.
+            progress: progress.Progress | None = None,
+            ) -> Inspection:
+    """Find out what an image holds; all of it is read and verified.
 
     :param source: see :func:`convert`
     :param limits: see :func:`convert`

@@ -88,6 +88,30 @@ class EncryptedVhd(XsConvertError):
     """A VHD is encrypted, and cannot be read without its key."""
 
 
+class DamagedExport(XsConvertError):
+    """A XenServer export contradicts itself or XenServer's format."""
+
+
+class WrongChecksum(DamagedExport):
+    """A chunk of a disk does not match its checksum."""
+
+
+class IncompleteDisk(DamagedExport):
+    """The chunks of a disk do not add up to the size in ova.xml."""
+
+
+class OldExport(XsConvertError):
+    """An export in a format that XenServer gave up."""
+
+
+class DiskNotChosen(XsConvertError):
+    """An export holds several disks, and nobody has chosen one."""
+
+
+class NoSuchDisk(XsConvertError):
+    """The image does not hold the disk that was asked for."""
+
+
 class LimitExceeded(XsConvertError):
     """The image asks for more than the configured limits allow."""
 

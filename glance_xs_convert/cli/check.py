@@ -19,6 +19,7 @@ from cliff import show
 
 from glance_xs_convert import api
 from glance_xs_convert.cli import common
+from glance_xs_convert.cli import findings
 
 _GIB = 1024 ** 3
 
@@ -37,6 +38,7 @@ class Check(common.Command, show.ShowOne):
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         parser = super().get_parser(prog_name)
         common.add_archive(parser)
+        common.add_disk(parser)
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace,
@@ -44,14 +46,18 @@ class Check(common.Command, show.ShowOne):
         with common.source(
                 parsed_args, self.app.stderr) as (source, progress):
             result = api.check(source, limits=common.limits(parsed_args),
-                               progress=progress)
+                               progress=progress, disk=parsed_args.disk)
         fields = {
             'importable': True,
-            'layers': len(result.layers),
+            'layers': max(1, len(result.layers)),
             'virtual_size': common.Size(result.virtual_size),
             'min_disk': -(-result.virtual_size // _GIB),
             'archive_size': common.Size(result.source_size),
             'raw_allocated': common.Size(result.allocated),
             'staging_space': common.Size(result.source_size + result.room),
+            **findings.first_sectors(result.first_sectors),
         }
+        hints = findings.hints(result.first_sectors, result.guest)
+        if hints:
+            fields['hint'] = '; '.join(hints)
         return tuple(fields), tuple(fields.values())

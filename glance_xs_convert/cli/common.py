@@ -63,8 +63,9 @@ def add_archive(parser: argparse.ArgumentParser) -> None:
     defaults = limits_.Limits()
     parser.add_argument(
         'archive', metavar='ARCHIVE',
-        help='the XenServer image: a tar archive of VHDs, gzipped or not; '
-             f'{_STANDARD_INPUT} for standard input')
+        help='the XenServer image: a tar archive of VHDs or an export '
+             '(.xva), plain or compressed with gzip or zstandard, or one '
+             f'VHD; {_STANDARD_INPUT} for standard input')
     group = parser.add_argument_group(
         'limits', 'Images that ask for more are refused. The defaults are '
                   'those of the import plugin.')
@@ -76,6 +77,14 @@ def add_archive(parser: argparse.ArgumentParser) -> None:
         '--max-chain-length', metavar='LAYERS', type=_positive,
         default=defaults.max_chain_length,
         help='the longest chain of VHDs (default: %(default)s)')
+
+
+def add_disk(parser: argparse.ArgumentParser) -> None:
+    """Add the choice of a disk."""
+    parser.add_argument(
+        '--disk', metavar='DISK',
+        help='the disk to take of an export that holds several: its device '
+             'or its number, for example xvdb or 1')
 
 
 def _positive(argument: str) -> int:

@@ -37,6 +37,7 @@ class Convert(common.Command):
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         parser = super().get_parser(prog_name)
         common.add_archive(parser)
+        common.add_disk(parser)
         parser.add_argument(
             'raw', metavar='RAW', help='the raw disk to be written')
         parser.add_argument(
@@ -60,7 +61,8 @@ class Convert(common.Command):
                            ) as (source, progress):
             result = api.convert(
                 source, parsed_args.raw, limits=common.limits(parsed_args),
-                progress=progress, overwrite=parsed_args.force)
+                progress=progress, overwrite=parsed_args.force,
+                disk=parsed_args.disk)
         if wanted is not False:
             seconds = time.monotonic() - start
             print(_summary(parsed_args.raw, result, seconds),
@@ -71,8 +73,13 @@ def _summary(raw: str, result: api.ConversionResult, seconds: float,
              ) -> str:
     size = result.virtual_size
     allocated = os.stat(raw).st_blocks * _STAT_BLOCK
-    count = len(result.layers)
     return (f'{raw}: {text.size(size)} ({size} bytes), '
             f'{text.size(allocated)} of it allocated\n'
-            f'made of {count} layer{"s" if count > 1 else ""} in '
-            f'{seconds:.1f} seconds')
+            f'made of {_origin(result)} in {seconds:.1f} seconds')
+
+
+def _origin(result: api.ConversionResult) -> str:
+    if result.disk is not None:
+        return f'the disk {result.disk.label} of an export'
+    count = len(result.layers)
+    return f'{count} layer{"s" if count > 1 else ""}'

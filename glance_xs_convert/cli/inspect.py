@@ -27,14 +27,11 @@ from cliff import lister
 from glance_xs_convert import api
 from glance_xs_convert.cli import common
 from glance_xs_convert.cli import picture
+from glance_xs_convert.cli import tables
 from glance_xs_convert.converter.disk import disk_map
-from glance_xs_convert.converter.vhd import chain
 from glance_xs_convert import exceptions
 from glance_xs_convert import files
-from glance_xs_convert import text
 
-_COLUMNS = ('Name', 'Type', 'Virtual Size', 'Allocated', 'File Size',
-            'Creator', 'UUID', 'Parent UUID', 'Hidden')
 _VISIBLE = 'Visible'
 _EXTENTS = 'Extents'
 #: The formats that have room for a list in a field.
@@ -42,10 +39,11 @@ _STRUCTURED = ('json', 'yaml')
 
 
 class Inspect(common.Command, lister.Lister):
-    """Show the chain of VHDs in a XenServer image, from leaf to base.
+    """Show what a XenServer image holds.
 
-    The raw disk that comes out has the virtual size of the first one. All
-    of the archive is read.
+    Of a chain of VHDs, the layers are shown from leaf to base; of an export
+    (.xva), the disks of the virtual machine. All of the archive is read and
+    verified.
 
     With a map of the disk, a further column shows how many bytes of the disk
     come from each layer. Zeros that a layer has written belong to it; what no
@@ -54,11 +52,12 @@ class Inspect(common.Command, lister.Lister):
     """
 
     _picture: picture.Picture | None = None
-    _virtual_size = 0
+    _below: Sequence[str] = ()
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         parser = super().get_parser(prog_name)
         common.add_archive(parser)
+        common.add_disk(parser)
         group = parser.add_argument_group('map')
         group.add_argument(
             '--map', action='store_true',
@@ -85,10 +84,9 @@ class Inspect(common.Command, lister.Lister):
         limits = common.limits(parsed_args)
         with common.source(
                 parsed_args, self.app.stderr) as (source, progress):
-            layers = api.inspect(
-                source, limits=limits, progress=progress).layers(limits)
-        self._virtual_size = layers[0].current_size
-        return _COLUMNS, [_row(layer) for layer in layers]
+            found = api.inspect(source, limits=limits, progress=progress)
+        return self._show(parsed_args, tables.of_image(
+            found.layers, found.disks, found.guest))
 
     def _inspect_with_map(self, parsed_args: argparse.Namespace,
                           ) -> tuple[Sequence[str], list[tuple[Any, ...]]]:
@@ -96,48 +94,51 @@ class Inspect(common.Command, lister.Lister):
               common.source(parsed_args, self.app.stderr) as (
                   source, progress)):
             result = api.check(source, limits=common.limits(parsed_args),
-                               progress=progress)
-            drawing = picture.Picture(
-                result.disk_map, [layer.name for layer in result.layers])
+                               progress=progress, disk=parsed_args.disk)
+            drawing = picture.Picture(result.disk_map, _names(result))
             svg.write(drawing.svg())
-        self._virtual_size = result.virtual_size
-        rows = [(*_row(layer), common.Size(size)) for layer, size in zip(
-            result.layers, result.disk_map.sizes(), strict=True)]
-        if not parsed_args.map:
-            return (*_COLUMNS, _VISIBLE), rows
-        if parsed_args.formatter in _STRUCTURED:
-            return (*_COLUMNS, _VISIBLE, _EXTENTS), [
-                (*row, _extents(result.disk_map, rank))
-                for rank, row in enumerate(rows)]
-        self._picture = drawing
-        return (*_COLUMNS, _VISIBLE), rows
+        table = tables.of_image(result.layers, [api.FoundDisk(
+            result.virtual_size, result.allocated, result.first_sectors,
+            result.disk)], result.guest)
+        table.add_column(_VISIBLE, [
+            common.Size(size) for size in result.disk_map.sizes()])
+        if parsed_args.map:
+            if parsed_args.formatter in _STRUCTURED:
+                table.add_column(_EXTENTS, [
+                    _extents(result.disk_map, rank)
+                    for rank in range(len(table.rows))])
+            else:
+                self._picture = drawing
+        return self._show(parsed_args, table)
+
+    def _show(self, parsed_args: argparse.Namespace, table: tables.Table,
+              ) -> tuple[Sequence[str], list[tuple[Any, ...]]]:
+        """What a table says below itself has columns in other formats."""
+        if parsed_args.formatter == 'table':
+            self._below = table.below
+        else:
+            for name, value in table.aside.items():
+                table.add_column(name, [value] * len(table.rows))
+        return table.columns, table.rows
 
     def produce_output(self, parsed_args: argparse.Namespace,
                        column_names: Sequence[str],
                        data: Iterable[Sequence[Any]]) -> int:
         """Below the table, say what it amounts to; data stay data."""
         super().produce_output(parsed_args, column_names, data)
-        if parsed_args.formatter == 'table':
-            size = self._virtual_size
-            stdout = self.app.stdout
-            print(f'The raw disk has {text.size(size)} '
-                  f'({size} bytes).', file=stdout)
-            if self._picture is not None:
-                print(f'\n{self._picture.text(stdout)}', file=stdout)
+        stdout = self.app.stdout
+        for sentence in self._below:
+            print(sentence, file=stdout)
+        if self._picture is not None:
+            print(f'\n{self._picture.text(stdout)}', file=stdout)
         return 0
 
 
-def _row(layer: chain.Vhd) -> tuple[Any, ...]:
-    footer = layer.footer
-    creator = text.printable(footer.creator_application.decode(
-        'ascii', 'backslashreplace').strip('\0 '))
-    version = (f'{footer.creator_version >> 16}.'
-               f'{footer.creator_version & 0xFFFF}')
-    return (layer.name, layer.disk_type, common.Size(layer.current_size),
-            common.Size(layer.allocated_size), common.Size(layer.file_size),
-            f'{creator} {version}',
-            str(layer.unique_id), str(layer.parent_unique_id or ''),
-            bool(footer.hidden))
+def _names(result: api.CheckResult) -> list[str]:
+    """What the layers of a disk are called."""
+    if result.disk is not None:
+        return [result.disk.label]
+    return [layer.name for layer in result.layers]
 
 
 def _extents(disk_map: disk_map.DiskMap, rank: int) -> list[dict[str, int]]:

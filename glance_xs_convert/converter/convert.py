@@ -15,11 +15,16 @@
 
 import dataclasses
 from typing import BinaryIO
+from typing import NamedTuple
 
+from glance_xs_convert.converter.containers import detect
 from glance_xs_convert.converter.containers import opening
+from glance_xs_convert.converter.containers import ova_xml
+from glance_xs_convert.converter.containers import xva
 from glance_xs_convert.converter.disk import disk_map
 from glance_xs_convert.converter.disk import dry_run
 from glance_xs_convert.converter.disk import file as disk_file
+from glance_xs_convert.converter.disk import first_sectors
 from glance_xs_convert.converter.disk import sparse_file
 from glance_xs_convert.converter import layers
 from glance_xs_convert.converter import one_pass
@@ -36,12 +41,15 @@ from glance_xs_convert import progress
 class ConversionResult:
     """What came out.
 
-    :ivar virtual_size: of the raw disk, in bytes: the leaf's current_size
-    :ivar layers: the chain, from the leaf to the base
+    :ivar virtual_size: of the raw disk, in bytes
+    :ivar layers: the chain of VHDs, from the leaf to the base; empty if the
+                  disk came from a XenServer export
     :ivar bytes_written: to the raw disk; the rest of it is holes
     :ivar source_size: bytes of the archive
     :ivar source_sha256: of the archive, in hexadecimal digits; empty if it
                          was not asked for
+    :ivar disk: what the export says of the disk; None for a chain
+    :ivar guest: what it says of the virtual machine; None for a chain
     """
 
     virtual_size: int
@@ -49,18 +57,23 @@ class ConversionResult:
     bytes_written: int
     source_size: int
     source_sha256: str
+    disk: ova_xml.Disk | None = None
+    guest: ova_xml.Guest | None = None
 
 
 @dataclasses.dataclass(frozen=True)
 class CheckResult:
     """What would come out, and what it would take.
 
-    :ivar virtual_size: of the raw disk, in bytes: the leaf's current_size
-    :ivar layers: the chain, from the leaf to the base
+    :ivar virtual_size: of the raw disk, in bytes
+    :ivar layers: see :class:`ConversionResult`
     :ivar source_size: bytes of the archive
     :ivar allocated: bytes that the raw disk would occupy
     :ivar room: bytes that have to be free for it, or it is not begun
     :ivar disk_map: which layer each sector comes from
+    :ivar first_sectors: what the first sectors of the disk show
+    :ivar disk: see :class:`ConversionResult`
+    :ivar guest: see :class:`ConversionResult`
     """
 
     virtual_size: int
@@ -69,39 +82,93 @@ class CheckResult:
     allocated: int
     room: int
     disk_map: disk_map.DiskMap
+    first_sectors: first_sectors.FirstSectors
+    disk: ova_xml.Disk | None = None
+    guest: ova_xml.Guest | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class FoundDisk:
+    """A disk that an image holds.
+
+    :ivar virtual_size: in bytes
+    :ivar stored: bytes of it that are in the image; the rest is zeros
+    :ivar first_sectors: what its first sectors show
+    :ivar disk: what the export says of it; None for a chain
+    """
+
+    virtual_size: int
+    stored: int
+    first_sectors: first_sectors.FirstSectors
+    disk: ova_xml.Disk | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Inspection:
+    """What an image holds.
+
+    :ivar disks: one, or as many as the virtual machine had
+    :ivar layers: see :class:`ConversionResult`
+    :ivar guest: see :class:`ConversionResult`
+    """
+
+    disks: list[FoundDisk]
+    layers: list[chain.Vhd]
+    guest: ova_xml.Guest | None = None
 
 
 def convert(source: BinaryIO, target: int, *,
             limits: limits.Limits = limits.DEFAULT,
-            progress: progress.Progress | None = None, bare: bool = False,
-            digest: bool = False) -> ConversionResult:
-    """Convert a XenServer archive to a raw disk.
+            progress: progress.Progress | None = None,
+            disk: str | None = None, digest: bool = False,
+            ) -> ConversionResult:
+    """Convert a XenServer image to a raw disk.
 
-    :param source: the archive, open for reading. Where it is not seekable,
-                   archives that have to be read twice are refused.
+    :param source: the image, open for reading. Where it is not seekable,
+                   images that have to be read twice are refused.
     :param target: the descriptor of a new file, open for reading and
                    writing
     :param limits: what the image may ask for
     :param progress: kept up to date
-    :param bare: whether the source is one VHD without an archive around it,
-                 which must be seekable
+    :param disk: device or number of the disk that is wanted of an export
+                 with several, for example xvdb or 1
     :param digest: whether the source's SHA-256 is wanted
-    :raises XsConvertError: the archive is refused, or a file cannot be read
+    :raises XsConvertError: the image is refused, or a file cannot be read
                             or written
     """
-    opener = opening.open_bare_vhd if bare else opening.open_archive
     progress = progress or _new_progress()
     raw = sparse_file.SparseFile(target)
     with intake.opened(source, progress, digest) as archive:
-        vhds = _write(archive, raw, limits, progress, opener)
+        origin = _write(archive, raw, limits, progress, _Wanted(disk))
         return ConversionResult(
-            vhds[0].current_size, vhds, raw.bytes_written, archive.size_read,
-            archive.sha256())
+            origin.size, origin.layers, raw.bytes_written, archive.size_read,
+            archive.sha256(), origin.disk, origin.guest)
 
 
 def check(source: BinaryIO, *, limits: limits.Limits = limits.DEFAULT,
-          progress: progress.Progress | None = None) -> CheckResult:
+          progress: progress.Progress | None = None,
+          disk: str | None = None) -> CheckResult:
     """Do all that ``convert`` does, but write nothing.
+
+    :param source: see :func:`convert`
+    :param limits: see :func:`convert`
+    :param progress: kept up to date
+    :param disk: see :func:`convert`
+    :raises XsConvertError: see :func:`convert`
+    """
+    progress = progress or _new_progress()
+    raw = dry_run.DryRun()
+    with intake.opened(source, progress) as archive:
+        origin = _write(archive, raw, limits, progress, _Wanted(disk))
+        return CheckResult(
+            origin.size, origin.layers, archive.size_read, raw.allocated,
+            raw.room, raw.layer_map(origin.size),
+            first_sectors.examine(raw.start), origin.disk, origin.guest)
+
+
+def inspect(source: BinaryIO, *, limits: limits.Limits = limits.DEFAULT,
+            progress: progress.Progress | None = None) -> Inspection:
+    """Find out what an image holds; all of it is read and verified.
 
     :param source: see :func:`convert`
     :param limits: see :func:`convert`
@@ -111,36 +178,49 @@ def check(source: BinaryIO, *, limits: limits.Limits = limits.DEFAULT,
     progress = progress or _new_progress()
     raw = dry_run.DryRun()
     with intake.opened(source, progress) as archive:
-        vhds = _write(archive, raw, limits, progress, opening.open_archive)
-        size = vhds[0].current_size
-        return CheckResult(size, vhds, archive.size_read, raw.allocated,
-                           raw.room, raw.layer_map(size))
-
-
-def inspect(source: BinaryIO, *, limits: limits.Limits = limits.DEFAULT,
-            progress: progress.Progress | None = None) -> survey.Survey:
-    """Find out what an archive holds; all of it is read.
-
-    :param source: see :func:`convert`
-    :param limits: see :func:`convert`
-    :param progress: kept up to date
-    :raises XsConvertError: see :func:`convert`
-    """
-    with intake.opened(source, progress or _new_progress()) as archive:
-        return survey.survey(archive, limits)
+        origin = _write(archive, raw, limits, progress,
+                        _Wanted(all_disks=True))
+    disks = [FoundDisk(
+        found.disk.size, found.stored, first_sectors.examine(found.start),
+        found.disk) for found in origin.found]
+    if origin.guest is None:
+        disks.append(FoundDisk(origin.size, raw.allocated,
+                               first_sectors.examine(raw.start)))
+    return Inspection(disks, origin.layers, origin.guest)
 
 
 def _new_progress() -> progress.Progress:
     return progress.Progress()
 
 
+class _Origin(NamedTuple):
+    """What a disk was made of; of an export, perhaps all disks."""
+
+    size: int
+    layers: list[chain.Vhd]
+    disk: ova_xml.Disk | None = None
+    guest: ova_xml.Guest | None = None
+    found: list[xva.StoredDisk] = []
+
+
+class _Wanted(NamedTuple):
+    """What is wanted of an export with several disks.
+
+    :ivar disk: device or number of one; None if nobody has chosen
+    :ivar all_disks: all are to be looked at, and none is to be written
+    """
+
+    disk: str | None = None
+    all_disks: bool = False
+
+
 def _write(source: intake.Source, raw: disk_file.DiskFile,
            limits: limits.Limits, progress: progress.Progress,
-           opener: opening.Opener) -> list[chain.Vhd]:
+           wanted: _Wanted) -> _Origin:
     """In one pass if the archive is in order, or else with a survey."""
     start = source.tell() if source.seekable() else None
     try:
-        return _pass(source, raw, limits, progress, opener)
+        return _pass(source, raw, limits, progress, wanted)
     except layers.NotInOrder:
         if start is None:
             raise survey.not_seekable() from None
@@ -149,12 +229,12 @@ def _write(source: intake.Source, raw: disk_file.DiskFile,
         if start is None:
             raise
     source.seek(start)
-    surveyed = survey.survey(source, limits, opener)
+    surveyed = survey.survey(source, limits)
     surveyed.layers(limits)
     source.seek(start)
     raw.restart()
     try:
-        return _pass(source, raw, limits, progress, opener, surveyed)
+        return _pass(source, raw, limits, progress, wanted, surveyed)
     except layers.NotInOrder as error:
         raise exceptions.DamagedVhd(
             'its structures contradict each other',
@@ -163,9 +243,19 @@ def _write(source: intake.Source, raw: disk_file.DiskFile,
 
 def _pass(source: intake.Source, raw: disk_file.DiskFile,
           limits: limits.Limits, progress: progress.Progress,
-          opener: opening.Opener, surveyed: survey.Survey | None = None,
-          ) -> list[chain.Vhd]:
-    with opener(source, limits) as opened:
-        disk = image.VhdImage(opened, limits, surveyed)
-        one_pass.run(disk, raw, progress)
-        return disk.vhds
+          wanted: _Wanted, surveyed: survey.Survey | None = None) -> _Origin:
+    with opening.opened(source, limits) as opened:
+        if opened.content is detect.Content.EXPORT:
+            export = xva.XvaImage(opened.members, limits, wanted.disk)
+            if wanted.all_disks:
+                return _Origin(0, [], None, export.guest,
+                               export.survey(first_sectors.SIZE))
+            one_pass.run(export, raw, progress)
+            return _Origin(export.size, [], export.chosen, export.guest)
+        if wanted.disk is not None:
+            raise exceptions.NoSuchDisk(
+                'the image is a chain of VHDs, which is one disk: there is '
+                'none to choose')
+        vhds = image.VhdImage(opened.members, limits, surveyed)
+        one_pass.run(vhds, raw, progress)
+        return _Origin(vhds.size, vhds.vhds)

@@ -27,6 +27,11 @@ from glance_xs_convert.worker import protocol
 _RESERVED_PREFIX = 'os_glance_'
 #: Properties with this prefix say what an image was made of.
 PROVENANCE_PREFIX = 'xs_convert_'
+#: The user's choice of a disk.
+_DISK = 'xs_convert_disk'
+_FIRMWARE = 'hw_firmware_type'
+#: Nova cuts off properties that are longer, in characters.
+_LONGEST = 255
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,11 +96,33 @@ def conversion(action: Any, outcome: protocol.Outcome, *,
             f'{PROVENANCE_PREFIX}archive_size': str(outcome.source_size),
             f'{PROVENANCE_PREFIX}archive_sha256': outcome.source_sha256,
         }
+    if provenance and outcome.guest is not None:
+        properties |= _guest_properties(outcome.guest)
+    if (outcome.guest is not None and outcome.guest.firmware is not None
+            and _FIRMWARE not in action.image_extra_properties):
+        properties[_FIRMWARE] = outcome.guest.firmware
     return Change(
         attributes={'disk_format': 'raw', 'container_format': 'bare',
                     'size': outcome.virtual_size,
                     'virtual_size': outcome.virtual_size},
         properties=properties)
+
+
+def wanted_disk(image: Any) -> str | None:
+    """The disk of an export that the user has chosen.
+
+    :param image: Glance's record of it
+    """
+    # Glance's own mapping lacks the methods of a dictionary.
+    chosen: str | None = dict(image.extra_properties).get(_DISK)
+    return chosen
+
+
+def _guest_properties(guest: protocol.Guest) -> dict[str, str]:
+    """What an export knows of the virtual machine."""
+    return {f'{PROVENANCE_PREFIX}{name}': value[:_LONGEST]
+            for name, value in (('vm_name', guest.name),
+                                ('product', guest.product)) if value}
 
 
 def _is_unwanted(name: str, patterns: list[str]) -> bool:

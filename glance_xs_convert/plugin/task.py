@@ -130,7 +130,7 @@ class ConvertXenServerImage(task.Task):
         try:
             _check_signature(image)
             outcome = self._convert_in_turn(
-                staged, raw, bare=image.container_format == 'bare')
+                staged, raw, image_record.wanted_disk(image))
         except turns.Abandoned as error:
             # Glance has another message for it.
             self._messages.fail(recovery.MESSAGE)
@@ -179,17 +179,17 @@ class ConvertXenServerImage(task.Task):
             if cleans_up and self._import.method == _GLANCE_DOWNLOAD:
                 self._end_import(result.exception)
 
-    def _convert_in_turn(self, staged: str, raw: str, *, bare: bool,
+    def _convert_in_turn(self, staged: str, raw: str, disk: str | None,
                          ) -> protocol.Outcome:
         """Convert as soon as not too many others do.
 
         :param staged: the path of the archive
         :param raw: the path of the raw disk
-        :param bare: whether the archive is a VHD in no archive
+        :param disk: the one that is wanted of an export with several
         """
         group = CONF[opts.GROUP]
         request = protocol.Request(
-            opts.limits_of(group), bare=bare, digest=True,
+            opts.limits_of(group), disk=disk, digest=True,
             max_memory=group.max_memory * units.Mi,
             max_cpu_time=_processor_time(
                 group.max_cpu_time, os.path.getsize(staged)))
@@ -242,7 +242,7 @@ class ConvertXenServerImage(task.Task):
         self._messages.tell_now(
             f'Converted the XenServer image: {outcome.layers} '
             f'layer{"s" if outcome.layers > 1 else ""}, '
-            f'{outcome.virtual_size} bytes')
+            f'{outcome.virtual_size} bytes{_warning(outcome.guest)}')
 
     def _end_import(self, error: BaseException) -> None:
         """Say why the import failed, and release the image."""
@@ -259,6 +259,14 @@ def _processor_time(limit: int, archive_size: int) -> int:
     :param archive_size: in bytes
     """
     return min(limit, _CPU_TIME + _CPU_TIME_PER_MIB * archive_size // units.Mi)
+
+
+def _warning(guest: protocol.Guest | None) -> str:
+    """What the user has to know of the guest, for the end of a message."""
+    if guest is None or not guest.is_paravirtualised:
+        return ''
+    return ('. Warning: the guest was paravirtualized. To boot under KVM, '
+            'it needs a kernel with a boot loader of its own')
 
 
 def _check_signature(image: Any) -> None:

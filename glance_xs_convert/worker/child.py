@@ -22,6 +22,7 @@ import time
 from typing import BinaryIO
 from typing import cast
 
+from glance_xs_convert.converter.containers import ova_xml
 from glance_xs_convert.converter import convert
 from glance_xs_convert import exceptions
 from glance_xs_convert import progress
@@ -106,15 +107,24 @@ def _convert(job: protocol.Job, latest: progress.Progress,
     try:
         result = convert.convert(
             _source(job.source), job.target, limits=request.limits,
-            progress=latest, bare=request.bare, digest=request.digest)
+            progress=latest, disk=request.disk, digest=request.digest)
     except BaseException:
         # The parent removes the file, but if that was killed nobody does.
         with contextlib.suppress(OSError):
             os.ftruncate(job.target, 0)
         raise
     return protocol.Outcome(
-        result.virtual_size, len(result.layers), result.bytes_written,
-        result.source_size, result.source_sha256)
+        result.virtual_size, max(1, len(result.layers)),
+        result.bytes_written, result.source_size, result.source_sha256,
+        _guest(result.guest))
+
+
+def _guest(found: ova_xml.Guest | None) -> protocol.Guest | None:
+    if found is None:
+        return None
+    return protocol.Guest(
+        found.name, f'{found.product} {found.version}'.strip(),
+        found.firmware, found.is_paravirtualised)
 
 
 def _source(descriptor: int) -> BinaryIO:

@@ -50,7 +50,8 @@ class Request:
     """What the child may use, and how it is to do its work.
 
     :ivar limits: of the image
-    :ivar bare: whether the source is a VHD without an archive around it
+    :ivar disk: device or number of the disk that is wanted of an export
+                with several; None if nobody has chosen
     :ivar digest: whether the source's SHA-256 is wanted
     :ivar max_memory: address space in bytes; 0 for no limit
     :ivar max_cpu_time: in seconds; 0 for no limit
@@ -58,7 +59,7 @@ class Request:
     """
 
     limits: limits.Limits
-    bare: bool = False
+    disk: str | None = None
     digest: bool = False
     max_memory: int = 0
     max_cpu_time: int = 0
@@ -80,6 +81,22 @@ class Job:
 
 
 @dataclasses.dataclass(frozen=True)
+class Guest:
+    """What an export says of its virtual machine.
+
+    :ivar name: of the machine
+    :ivar product: what exported it, with its version
+    :ivar firmware: ``bios`` or ``uefi``; None if unknown
+    :ivar is_paravirtualised: it has no boot loader of its own
+    """
+
+    name: str
+    product: str
+    firmware: str | None
+    is_paravirtualised: bool
+
+
+@dataclasses.dataclass(frozen=True)
 class Outcome:
     """What the parent learns of a conversion.
 
@@ -89,6 +106,7 @@ class Outcome:
     :ivar source_size: of the archive, in bytes
     :ivar source_sha256: of the archive, in hexadecimal digits; empty if it
                          was not asked for
+    :ivar guest: of an export; None for a chain of VHDs
     """
 
     virtual_size: int
@@ -96,6 +114,7 @@ class Outcome:
     bytes_written: int
     source_size: int
     source_sha256: str
+    guest: Guest | None = None
 
 
 def encode_job(job: Job) -> bytes:

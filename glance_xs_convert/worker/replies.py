@@ -85,6 +85,8 @@ def outcome(fields: dict[str, Any], bounds: limits.Limits, digest: bool,
     :param digest: whether the source's SHA-256 was asked for
     :param source: how large the source is at the most
     """
+    if isinstance(fields.get('guest'), dict):
+        fields = {**fields, 'guest': _guest(fields['guest'])}
     return _checked(protocol.Outcome, fields, {
         'virtual_size': _between(0, bounds.max_virtual_size),
         'layers': _between(1, bounds.max_chain_length),
@@ -93,6 +95,16 @@ def outcome(fields: dict[str, Any], bounds: limits.Limits, digest: bool,
         'source_sha256': lambda value: (
             isinstance(value, str) and _SHA256.fullmatch(value) is not None
             and bool(value) == digest),
+        'guest': _optional(lambda value: isinstance(value, protocol.Guest)),
+    })
+
+
+def _guest(fields: dict[str, Any]) -> protocol.Guest:
+    return _checked(protocol.Guest, fields, {
+        'name': _text(_MAX_NAME),
+        'product': _text(_MAX_NAME),
+        'firmware': lambda value: value in (None, 'bios', 'uefi'),
+        'is_paravirtualised': lambda value: isinstance(value, bool),
     })
 
 

@@ -203,21 +203,22 @@ class Export:
         objects = [_record('VM', 'Ref:0', {**self._vm(), **self.vm})]
         for index, disk in enumerate(self.disks):
             objects += [
-                _record('VBD', f'Ref:{100 + index}', _vbd(disk)),
+                _record('VBD', f'Ref:{1000 + index}', _vbd(disk)),
                 _record('VDI', disk.ref, {
                     **_vdi(disk), **self.vdis.get(disk.ref, {})})]
         if self.has_cd:
-            objects.append(_record('VBD', 'Ref:199', {
+            objects.append(_record('VBD', 'Ref:900', {
                 'VM': 'Ref:0', 'VDI': 'OpaqueRef:NULL', 'device': 'xvdd',
                 'userdevice': '3', 'bootable': False, 'mode': 'RO',
                 'type': 'CD', 'empty': True}))
-        objects.append(_record('SR', 'Ref:200', {
+        objects.append(_record('SR', 'Ref:901', {
             'name_label': 'Local storage', 'content_type': 'user'}))
         objects += [_record(*other) for other in self.others]
-        return {'version': {**VERSION, **self.version}, 'objects': objects}
+        version = _without_none({**VERSION, **self.version})
+        return {'version': version, 'objects': objects}
 
     def _vm(self) -> dict[str, typing.Any]:
-        refs = [f'Ref:{100 + index}' for index in range(len(self.disks))]
+        refs = [f'Ref:{1000 + index}' for index in range(len(self.disks))]
         return {**VM, 'VBDs': refs}
 
     def ova_xml(self) -> bytes:
@@ -270,15 +271,20 @@ def _vbd(disk: Disk) -> dict[str, typing.Any]:
 
 def _vdi(disk: Disk) -> dict[str, typing.Any]:
     size = str(disk.size) if disk.virtual_size is None else disk.virtual_size
-    return {'name_label': disk.name, 'name_description': '', 'SR': 'Ref:200',
+    return {'name_label': disk.name, 'name_description': '', 'SR': 'Ref:901',
             'virtual_size': size, 'physical_utilisation': size,
             'type': 'user', 'sharable': False, 'read_only': False}
 
 
 def _record(kind: str, identity: str,
             fields: abc.Mapping[str, typing.Any]) -> dict[str, typing.Any]:
-    return {'class': kind, 'id': identity, 'snapshot': {
-        name: value for name, value in fields.items() if value is not None}}
+    return {'class': kind, 'id': identity, 'snapshot': _without_none(fields)}
+
+
+def _without_none(fields: abc.Mapping[str, typing.Any],
+                  ) -> dict[str, typing.Any]:
+    return {name: value for name, value in fields.items()
+            if value is not None}
 
 
 def xml_value(value: typing.Any, typed: bool = False) -> str:

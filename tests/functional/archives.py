@@ -82,7 +82,7 @@ def refused() -> list[Refused]:
         Refused('truncated.tgz', sound[:len(sound) // 2], 'gzip'),
         Refused('no-vhd.tgz', archive.tgz(
             [archive.Member('README', b'nothing here\n')]), 'VHD'),
-        Refused('bare.vhd', layers[2].tobytes(), 'archive'),
+        Refused('bare.vhd', layers[0].tobytes(), 'parent'),
         Refused('text', b'not what you think\n' * 1000, 'archive'),
     ]
 

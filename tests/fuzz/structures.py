@@ -134,7 +134,7 @@ def test_one_input(data: bytes) -> None:
 def check_bare(data: bytes, found: rules.Outcome, is_differencing: bool,
                ) -> None:
     """The same without an archive around it, by the whole converter."""
-    bare = rules.outcome(data, bare=True)
+    bare = rules.outcome(data)
     if not is_differencing:
         rules.same(found, bare, 'as a bare VHD')
     elif not isinstance(bare, exceptions.MissingBase):

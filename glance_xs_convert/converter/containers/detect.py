@@ -11,29 +11,128 @@
 # under the License.
 
 
-"""What data are, told by their first bytes."""
+"""What an image is, told by its first bytes and its first file.
 
+What it was declared as says nothing: clients declare all of it alike.
+"""
+
+import enum
+import tarfile
+
+from glance_xs_convert.converter.containers import ova_xml
+from glance_xs_convert.converter.containers import xva_chunks
+from glance_xs_convert.converter.streams import decompress
+from glance_xs_convert.converter.streams import zstandard
 from glance_xs_convert.converter.vhd import layout
+from glance_xs_convert import exceptions
+
+#: How many first bytes are looked at, and how many at the end.
+START_SIZE = tarfile.BLOCKSIZE
+TAIL_SIZE = layout.Footer.SIZE
 
 #: First bytes of what people take for a XenServer image.
 _KNOWN_MAGIC = (
-    (layout.Footer.COOKIE, 'a VHD without an archive around it'),
+    (layout.Footer.COOKIE, 'a VHD'),
     (b'vhdxfile', 'a VHDX disk'),
     (b'QFI\xfb', 'a qcow2 disk'),
     (b'KDMV', 'a VMDK disk'),
     (b'PK\x03\x04', 'a zip archive'),
     (b'BZh', 'bzip2 data'),
     (b'\xfd7zXZ\x00', 'xz data'),
-    (b'\x28\xb5\x2f\xfd', 'zstandard data'),
+    (decompress.MAGIC, 'gzip data'),
     (b'<', 'text'),
 )
 
 
-def describe(start: bytes) -> str:
-    """What data are, as the end of a sentence that says "it is …".
+class Wrapping(enum.Enum):
+    """How data is compressed."""
 
-    :param start: the first bytes, a sector if there are so many
+    NONE = 'not at all'
+    GZIP = 'gzip'
+    ZSTANDARD = 'zstandard'
+
+
+class Content(enum.Enum):
+    """What holds the disk."""
+
+    VHDS = 'a chain of VHDs'
+    EXPORT = 'a XenServer export'
+
+
+def wrapping(start: bytes) -> Wrapping:
+    """How data that begins like this is compressed."""
+    if start.startswith(decompress.MAGIC):
+        return Wrapping.GZIP
+    if zstandard.is_zstandard(start):
+        return Wrapping.ZSTANDARD
+    return Wrapping.NONE
+
+
+def is_vhd(start: bytes) -> bool:
+    """Whether data that begins like this is a dynamic or differencing VHD."""
+    return start.startswith(layout.Footer.COOKIE)
+
+
+def is_tar(start: bytes) -> bool:
+    """Whether data that begins like this is a tar archive."""
+    try:
+        tarfile.TarInfo.frombuf(start, 'utf-8', 'backslashreplace')
+    except tarfile.TarError:
+        return False
+    return True
+
+
+def is_vhd_by_its_end(tail: bytes) -> bool:
+    """Whether data that ends like this is a VHD, for example a fixed one."""
+    try:
+        layout.Footer.unpack(tail)
+    except layout.LayoutError:
+        return False
+    return True
+
+
+def content(first: str | None) -> Content:
+    """What a tar archive holds.
+
+    :param first: the path of its first file; None if it has none
     """
+    if first is not None and _is_of_an_export(first):
+        return Content.EXPORT
+    return Content.VHDS
+
+
+def not_an_archive(start: bytes, may_be_fixed: bool,
+                   ) -> exceptions.NotAnArchive:
+    """The error for data of another kind.
+
+    :param start: the first bytes, decompressed
+    :param may_be_fixed: nobody could look for a fixed VHD's footer
+    """
+    hint = ('; if it is a fixed VHD, give it as a file, for such a VHD can '
+            'only be told by its end' if may_be_fixed else '')
+    return exceptions.NotAnArchive(
+        'the data is not a tar archive of VHDs, a VHD or a XenServer export; '
+        f'{_describe(start)}{hint}')
+
+
+def no_vhd(names: list[str]) -> exceptions.XsConvertError:
+    """The error for a sound archive without a VHD.
+
+    :param names: of the files in it
+    """
+    if any(_is_of_an_export(name) for name in names):
+        return exceptions.DamagedExport(
+            'it is not the first file of the archive, as it must be',
+            member=ova_xml.NAME)
+    first = f'; its first file is {names[0]}' if names else ''
+    return exceptions.NoVhd(f'the archive holds no VHD{first}')
+
+
+def _is_of_an_export(path: str) -> bool:
+    return ova_xml.is_manifest(path) or xva_chunks.is_like_a_chunk(path)
+
+
+def _describe(start: bytes) -> str:
     if not start:
         return 'it is empty'
     for magic, what in _KNOWN_MAGIC:

@@ -11,67 +11,116 @@
 # under the License.
 
 
-"""Opening what the VHDs of a disk come in."""
+"""Opening an image, whatever it turns out to be."""
 
 from collections.abc import Callable
 from collections.abc import Iterator
 import contextlib
 import os
-from typing import TypeAlias
+from typing import NamedTuple
 
 from glance_xs_convert.converter.containers import bare_vhd
+from glance_xs_convert.converter.containers import detect
 from glance_xs_convert.converter.containers import member
 from glance_xs_convert.converter.containers import tar
 from glance_xs_convert.converter.streams import decompress
 from glance_xs_convert.converter.streams import intake
 from glance_xs_convert.converter.streams import read_ahead
+from glance_xs_convert.converter.streams import zstandard
 from glance_xs_convert import exceptions
 from glance_xs_convert import limits
 
-Opener: TypeAlias = Callable[
-    [intake.Source, limits.Limits],
-    contextlib.AbstractContextManager[member.Members]]
+#: What a VHD without an archive around it is called.
+_BARE_NAME = 'image.vhd'
+
+
+class Opened(NamedTuple):
+    """An image that can be read once.
+
+    :ivar content: what it turned out to be
+    :ivar members: the files in it
+    """
+
+    content: detect.Content
+    members: member.Members
 
 
 @contextlib.contextmanager
-def open_archive(source: intake.Source, limits: limits.Limits,
-                 ) -> Iterator[tar.Archive]:
-    """Open an archive, with a helper thread that decompresses ahead.
+def opened(source: intake.Source, limits: limits.Limits) -> Iterator[Opened]:
+    """Open an image, with a helper thread that decompresses ahead.
 
-    :param source: the archive, gzipped or not
-    :raises UnreadableSource: reading fails
+    :param source: from its start
+    :raises NotAnArchive: the data is something else
+    :raises UnreadableSource: reading fails, or the image has to be a file
+    :raises XsConvertError: the first member is refused
     """
     with _readable():
-        magic = source.peek(len(decompress.MAGIC))
-    is_gzip = magic.startswith(decompress.MAGIC)
-    read = decompress.Gunzip(source).read if is_gzip else source.read1
+        start = source.peek(detect.START_SIZE)[:detect.START_SIZE]
+    wrapping = detect.wrapping(start)
+    if wrapping is detect.Wrapping.NONE and _is_vhd(source, start):
+        size = _size(source)
+        with _read_ahead(source, source.read1) as chunks:
+            yield Opened(detect.Content.VHDS,
+                         bare_vhd.BareVhd(_BARE_NAME, size, chunks))
+        return
+    with _read_ahead(source, _reader(source, wrapping)) as chunks:
+        archive = tar.Archive(
+            chunks, limits,
+            has_checksum=wrapping is detect.Wrapping.GZIP,
+            may_be_fixed=(wrapping is detect.Wrapping.NONE
+                          and not source.seekable()))
+        content = detect.content(archive.first())
+        if content is detect.Content.EXPORT:
+            archive.expect_export()
+        yield Opened(content, archive)
 
-    with read_ahead.ReadAhead(_guarded(read), source.interrupt) as chunks:
-        yield tar.Archive(chunks, limits, has_checksum=is_gzip)
 
-
-@contextlib.contextmanager
-def open_bare_vhd(source: intake.Source, limits: limits.Limits,
-                  ) -> Iterator[bare_vhd.BareVhd]:
-    """Open a VHD without an archive around it.
-
-    :param source: the VHD, from its start; seekable
-    :raises UnreadableSource: reading fails
-    """
+def _is_vhd(source: intake.Source, start: bytes) -> bool:
+    """Whether the image is a VHD without an archive around it."""
+    if detect.is_vhd(start):
+        return True
+    if detect.is_tar(start) or not source.seekable():
+        return False
     with _readable():
-        size = source.seek(0, os.SEEK_END)
-        source.seek(0)
-    with read_ahead.ReadAhead(
-            _guarded(source.read1), source.interrupt) as chunks:
-        yield bare_vhd.BareVhd('image.vhd', size, chunks)
+        place = source.tell()
+        end = source.seek(0, os.SEEK_END)
+        source.seek(max(place, end - detect.TAIL_SIZE))
+        tail = source.read(detect.TAIL_SIZE)
+        source.seek(place)
+    return detect.is_vhd_by_its_end(tail)
 
 
-def _guarded(read: Callable[[int], bytes]) -> Callable[[int], bytes]:
+def _size(source: intake.Source) -> int:
+    """How many bytes come.
+
+    :raises UnreadableSource: nobody knows
+    """
+    if not source.seekable():
+        raise exceptions.UnreadableSource(
+            'a VHD without an archive around it has to be given as a file')
+    with _readable():
+        place = source.tell()
+        size = source.seek(0, os.SEEK_END) - place
+        source.seek(place)
+    return size
+
+
+def _reader(source: intake.Source, wrapping: detect.Wrapping,
+            ) -> Callable[[int], bytes]:
+    if wrapping is detect.Wrapping.GZIP:
+        return decompress.Gunzip(source).read
+    if wrapping is detect.Wrapping.ZSTANDARD:
+        return zstandard.Decompressor(source).read
+    return source.read1
+
+
+def _read_ahead(source: intake.Source, read: Callable[[int], bytes],
+                ) -> read_ahead.ReadAhead:
     def guarded(size: int) -> bytes:
         with _readable():
             return read(size)
 
-    return guarded
+    return read_ahead.ReadAhead(guarded, source.interrupt)
 
 
 @contextlib.contextmanager

@@ -47,15 +47,41 @@ class Archive:
     :param chunks: the decompressed bytes
     :param has_checksum: the chunks only end where all the data have come,
                          so the archive may lack its end-of-archive marker
+    :param may_be_fixed: data that is not an archive may be a fixed VHD
     """
 
     def __init__(self, chunks: Iterable[bytes], limits: limits.Limits,
-                 has_checksum: bool) -> None:
+                 has_checksum: bool, may_be_fixed: bool) -> None:
         self._limits = limits
         self._has_checksum = has_checksum
+        self._may_be_fixed = may_be_fixed
+        self._is_export = False
+        self._special: str | None = None
+        self._counted = 0
+        self._files = self._read()
+        self._first: member.Member | None = None
         self._bytes = member.ArchiveReader(chunks)
         self._headers = tar_headers.HeaderGuard(self._bytes)
         self._ignored_size = 0
+
+    def first(self) -> str | None:
+        """The path of the first regular file; None if there is none."""
+        if self._first is None:
+            self._first = next(self._files, None)
+        return self._first.path if self._first is not None else None
+
+    def expect_export(self) -> None:
+        """The archive is a XenServer export.
+
+        It may have any number of files, which whoever reads it counts. All
+        are regular ones.
+
+        :raises UnsafeMember: that was not so already
+        """
+        self._is_export = True
+        self._headers.expect_many()
+        if self._special is not None:
+            raise _special_file(self._special)
 
     def members(self) -> Iterator[member.Member]:
         """The regular files, in their order; then everything is checked.
@@ -66,14 +92,16 @@ class Archive:
                               any member's name leads out of the archive
         :raises LimitExceeded: more members than allowed
         """
+        if self._first is not None:
+            yield self._first
+        yield from self._files
+
+    def _read(self) -> Iterator[member.Member]:
         for index, info in enumerate(self._infos()):
-            if index >= self._limits.max_members:
-                raise exceptions.LimitExceeded(
-                    f'the archive has more than {self._limits.max_members} '
-                    'members')
             name = text.printable(info.name)
+            self._count(info)
             self._bytes.inside = name
-            _check_name(info, name)
+            self._check(info, name)
             if info.isreg():
                 yield self._member(index, info, name)
             else:
@@ -89,6 +117,30 @@ class Archive:
         :raises LimitExceeded: they are too many
         """
         self._count_ignored(member.size, member.name)
+
+    def _count(self, info: tarfile.TarInfo) -> None:
+        if self._is_export and info.isreg():
+            return
+        self._counted += 1
+        if self._counted > self._limits.max_members:
+            raise exceptions.LimitExceeded(
+                f'the archive has more than {self._limits.max_members} '
+                'members')
+
+    def _check(self, info: tarfile.TarInfo, name: str) -> None:
+        """Whether a member may be in the archive at all."""
+        if info.name.startswith('/') or '..' in info.name.split('/'):
+            raise exceptions.UnsafeMember(
+                'the name leads out of the archive', member=name)
+        if info.isreg() or info.isdir():
+            return
+        if info.name.lower().endswith('.vhd'):
+            raise exceptions.UnsafeMember(
+                'a VHD must be a regular file, not a link or a device',
+                member=name)
+        self._special = name
+        if self._is_export:
+            raise _special_file(name)
 
     def _count_ignored(self, size: int, name: str) -> None:
         self._ignored_size += size
@@ -135,9 +187,7 @@ class Archive:
         try:
             tarfile.TarInfo.frombuf(start, 'utf-8', 'backslashreplace')
         except tarfile.TarError:
-            raise exceptions.NotAnArchive(
-                'the data is not a tar archive of VHDs; '
-                + detect.describe(start)) from None
+            raise detect.not_an_archive(start, self._may_be_fixed) from None
         self._tar = tarfile.TarFile(
             fileobj=cast(BinaryIO, self._headers), mode='r',
             encoding='utf-8', errors='backslashreplace')
@@ -188,12 +238,6 @@ class Archive:
             self._bytes.skip(self._bytes.available)
 
 
-def _check_name(info: tarfile.TarInfo, name: str) -> None:
-    if info.name.startswith('/') or '..' in info.name.split('/'):
-        raise exceptions.UnsafeMember(
-            'the name leads out of the archive', member=name)
-    if not (info.isreg() or info.isdir()) and (
-            info.name.lower().endswith('.vhd')):
-        raise exceptions.UnsafeMember(
-            'a VHD must be a regular file, not a link or a device',
-            member=name)
+def _special_file(name: str) -> exceptions.UnsafeMember:
+    return exceptions.UnsafeMember(
+        'a XenServer export holds no links and no devices', member=name)

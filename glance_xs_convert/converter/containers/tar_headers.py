@@ -20,6 +20,7 @@ Format".
 """
 
 import re
+import sys
 import tarfile
 
 from glance_xs_convert.converter.containers import member
@@ -48,6 +49,10 @@ class HeaderGuard:
         self._all_left = _MAX_ALL_HEADERS
         self._kind = b''
         self._expects_header = True
+
+    def expect_many(self) -> None:
+        """Bound the headers of single members only."""
+        self._all_left = sys.maxsize
 
     def start_member(self) -> None:
         """Expect the headers of the next member."""

@@ -15,6 +15,7 @@
 from collections.abc import Iterator
 
 from glance_xs_convert.converter.disk import disk_map
+from glance_xs_convert.converter.disk import first_sectors
 from glance_xs_convert.converter.disk import sectors
 from glance_xs_convert.converter.disk import zeros
 from glance_xs_convert.converter.streams import forward
@@ -32,6 +33,7 @@ class DryRun:
                      system with blocks of 4 KiB; at most one more than it
                      really would
     :ivar room: what must have been free before it was begun, in bytes
+    :ivar start: the first bytes of the disk
     """
 
     def __init__(self) -> None:
@@ -42,6 +44,7 @@ class DryRun:
         self.bytes_written = 0
         self.allocated = 0
         self.room = 0
+        self.start = bytearray(first_sectors.SIZE)
         self._overwrites = False
         self._rank = 0
         self._pages = sectors.SectorMap()
@@ -73,6 +76,9 @@ class DryRun:
                     self.bytes_written += last - first
                 elif self._overwrites:
                     self._free(shift + first, shift + last)
+            if offset < len(self.start):
+                self._keep(offset, buffer[start:min(
+                    end, start + len(self.start) - offset)])
             offset += end - start
 
     def clear(self, offset: int, size: int) -> None:
@@ -80,6 +86,12 @@ class DryRun:
         self._disown(offset + -offset % _SECTOR, end)
         beyond = -end % _PAGE if end == self.end else 0
         self._free(offset, end + beyond)
+        self._keep(offset, bytes(max(
+            0, min(end, len(self.start)) - offset)))
+
+    def _keep(self, offset: int, data: bytes) -> None:
+        """Keep a stretch of the first bytes."""
+        self.start[offset:offset + len(data)] = data
 
     def set_size(self, size: int) -> None:
         """All that is written lies within the size."""

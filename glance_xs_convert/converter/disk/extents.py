@@ -19,6 +19,9 @@ import dataclasses
 
 #: The unit in which layers record what they have written, in bytes.
 SECTOR_SIZE = 512
+#: No extent crosses a border between regions of so many bytes: it is the
+#: size of the largest block of a VHD.
+REGION_SIZE = 2 * 1024 ** 2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,3 +53,8 @@ def all_written(size: int) -> int:
     :param size: size of the extent, in bytes
     """
     return (1 << -(-size // SECTOR_SIZE)) - 1
+
+
+def end_of_region(offset: int) -> int:
+    """Where the region ends in which a byte of the disk lies."""
+    return offset - offset % REGION_SIZE + REGION_SIZE

@@ -18,10 +18,9 @@ import re
 from glance_xs_convert.converter.disk import extents
 
 SECTOR_SIZE = extents.SECTOR_SIZE
-#: Sets of sectors are kept in regions of this many bytes. It is the size of
-#: the largest block of a VHD, so that layers whose blocks differ in size can
-#: be compared region by region: no block crosses the border of one.
-REGION_SIZE = 2 * 1024 ** 2
+#: Sets of sectors are kept region by region, so that layers whose extents
+#: differ in size can be compared.
+REGION_SIZE = extents.REGION_SIZE
 REGION_SECTORS = REGION_SIZE // SECTOR_SIZE
 WHOLE_REGION = (1 << REGION_SECTORS) - 1
 #: The unit in which a file system allocates space: zeros that fill a page of

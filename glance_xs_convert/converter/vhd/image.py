@@ -15,6 +15,7 @@
 
 from collections.abc import Iterator
 
+from glance_xs_convert.converter.containers import detect
 from glance_xs_convert.converter.containers import member
 from glance_xs_convert.converter import layers
 from glance_xs_convert.converter.vhd import chain
@@ -33,6 +34,7 @@ class VhdImage:
     :param surveyed: the results of an earlier survey, if any
     :ivar vhds: the chain, from the leaf to the base; empty until all layers
                 have been read
+    :ivar ignored: names of the files that do not belong to it, so far
     """
 
     def __init__(self, opened: member.Members, limits: limits.Limits,
@@ -42,6 +44,7 @@ class VhdImage:
         self._limits = limits
         self._surveyed = surveyed
         self._chain = chain.Chain(limits)
+        self.ignored: list[str] = []
 
     @property
     def size(self) -> int:
@@ -59,6 +62,7 @@ class VhdImage:
             place, known = self._find(item)
             if place is None:
                 self._opened.ignore(item)
+                self.ignored.append(item.name)
                 continue
             self._chain.claim(place, item.name)
             vhd = layer.begin(stream.VhdStream(
@@ -68,6 +72,8 @@ class VhdImage:
             yield place.rank, vhd
             self._chain.add(place.rank, survey.describe(
                 item.name, item.size, vhd.finish()))
+        if not len(self._chain):
+            raise detect.no_vhd(self.ignored)
         self.vhds = self._chain.layers()
 
     def _find(self, item: member.Member) -> tuple[

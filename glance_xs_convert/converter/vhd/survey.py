@@ -18,6 +18,7 @@ come in another order than they are needed takes up to two more.
 
 import dataclasses
 
+from glance_xs_convert.converter.containers import detect
 from glance_xs_convert.converter.containers import member
 from glance_xs_convert.converter.containers import opening
 from glance_xs_convert.converter.streams import forward
@@ -75,6 +76,8 @@ class Survey:
 
         :raises XsConvertError: the VHDs are damaged, or not one chain
         """
+        if not self.vhds:
+            raise detect.no_vhd(self.ignored)
         built = chain.Chain(limits)
         for surveyed in self.vhds.values():
             built.claim(surveyed.place, surveyed.name)
@@ -88,26 +91,24 @@ class Survey:
         return built.layers()
 
 
-def survey(source: intake.Source, limits: limits.Limits,
-           opener: opening.Opener = opening.open_archive) -> Survey:
+def survey(source: intake.Source, limits: limits.Limits) -> Survey:
     """Read an archive as often as it takes to know all its structures.
 
     :param source: seekable if more than one pass is needed
-    :param opener: what opens it
     :raises XsConvertError: the archive or a VHD in it is damaged
     :raises UnreadableSource: it has to be read again, and cannot be
     """
     start = source.tell() if source.seekable() else None
-    with opener(source, limits) as opened:
-        found, ignored = _first_pass(opened, limits)
+    with opening.opened(source, limits) as opened:
+        found, ignored = _first_pass(opened.members, limits)
     for _ in range(_MAX_PASSES - 1):
         if not _unfinished(found):
             break
         if start is None:
             raise not_seekable()
         source.seek(start)
-        with opener(source, limits) as opened:
-            _next_pass(opened, limits, found)
+        with opening.opened(source, limits) as opened:
+            _next_pass(opened.members, limits, found)
     for surveyed in _unfinished(found):
         surveyed.damage = exceptions.DamagedVhd(
             'its structures contradict each other', member=surveyed.name)

@@ -43,6 +43,9 @@ class Check(base.CommandCase):
             'min_disk': 1,
             'archive_size': len(self.story.archive),
             'raw_allocated': model.allocation(self.story.layers),
+            'partition_table': 'MBR',
+            'efi_system_partition': False,
+            'boot_code': True,
         }, found)
         self.assertGreaterEqual(
             staging, found['archive_size'] + found['raw_allocated'])

@@ -51,7 +51,9 @@ class Inspect(base.CommandCase):
              'UUID': str(chains.layer_id(number)),
              'Parent UUID': (str(chains.layer_id(number + 1))
                              if number < 2 else ''),
-             'Hidden': number > 0}
+             'Hidden': number > 0,
+             'Partition Table': 'MBR', 'EFI System Partition': False,
+             'Boot Code': True}
             for number, layer in enumerate(self.story.layers)], ended.json())
 
     def test_plain_numbers_for_programs(self):
@@ -66,7 +68,9 @@ class Inspect(base.CommandCase):
         ended = self.run_here('inspect', self.archive)
         self.assertIn('| 40 MiB ', ended.stdout)
         self.assertTrue(ended.stdout.endswith(
-            'The raw disk has 64 MiB (67108864 bytes).\n'))
+            'The raw disk has 64 MiB (67108864 bytes).\n'
+            'The disk has a partition table (MBR), no EFI system partition '
+            'and boot code.\n'))
 
     def test_standard_input(self):
         ended = self.run_apart('inspect', '-f', 'value', '-c', 'Name', '-',

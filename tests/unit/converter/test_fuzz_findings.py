@@ -187,7 +187,7 @@ class Errors(Finding):
             front_fields={'unique_id': chains.layer_id(1).bytes})
         self.assert_converts([layer])
         self.target.unlink()
-        self.convert(io.BytesIO(layer.tobytes()), bare=True)
+        self.convert(io.BytesIO(layer.tobytes()))
 
     def test_footer_that_is_data(self):
         # The last sector of the last block was taken for the VHD's own

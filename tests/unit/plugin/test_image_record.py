@@ -29,11 +29,16 @@ class Record(base.GlanceCase):
         self.task_id = self.new_import(self.image_id)
         self.begin(self.image_id, self.task_id)
 
-    def change(self, **options):
+    PROVENANCE = {
+        'xs_convert_source_format': 'vhd/ovf', 'xs_convert_layers': '3',
+        'xs_convert_archive_size': '4711',
+        'xs_convert_archive_sha256': 'c0ffee'}
+
+    def change(self, guest=None, **options):
         """Change the record, and give what undoes it."""
         outcome = protocol.Outcome(
             virtual_size=1 << 30, layers=3, bytes_written=1 << 20,
-            source_size=4711, source_sha256='c0ffee')
+            source_size=4711, source_sha256='c0ffee', guest=guest)
         with self.wrapper(self.image_id, self.task_id) as action:
             change = image_record.conversion(
                 action, outcome, **{'remove': [], 'provenance': True}
@@ -59,9 +64,48 @@ class Record(base.GlanceCase):
         self.change()
         self.assertEqual(
             (('raw', 'bare', 1 << 30, 1 << 30),
-             {**self.PROPERTIES, 'xs_convert_source_format': 'vhd/ovf',
-              'xs_convert_layers': '3', 'xs_convert_archive_size': '4711',
-              'xs_convert_archive_sha256': 'c0ffee'}), self.record())
+             {**self.PROPERTIES, **self.PROVENANCE}), self.record())
+
+    def test_guest(self):
+        before = self.record()
+        undo = self.change(protocol.Guest(
+            'web-1', 'XenServer 8.2.1', 'uefi', False))
+        self.assertEqual(
+            {**self.PROPERTIES, **self.PROVENANCE,
+             'xs_convert_vm_name': 'web-1',
+             'xs_convert_product': 'XenServer 8.2.1',
+             'hw_firmware_type': 'uefi'}, self.record()[1])
+        self.undo(undo)
+        self.assertEqual(before, self.record())
+
+    def test_guest_of_which_little_is_known(self):
+        self.change(protocol.Guest('', '', None, True))
+        self.assertEqual({**self.PROPERTIES, **self.PROVENANCE},
+                         self.record()[1])
+
+    def test_guest_without_provenance(self):
+        self.change(protocol.Guest('web-1', 'XenServer', 'bios', False),
+                    provenance=False)
+        self.assertEqual({**self.PROPERTIES, 'hw_firmware_type': 'bios'},
+                         self.record()[1])
+
+    def test_firmware_that_the_user_has_chosen(self):
+        with self.wrapper(self.image_id, self.task_id) as action:
+            action.set_image_extra_properties({'hw_firmware_type': 'bios'})
+        undo = self.change(protocol.Guest('web-1', 'X', 'uefi', False))
+        self.assertEqual('bios', self.record()[1]['hw_firmware_type'])
+        self.undo(undo)
+        self.assertEqual('bios', self.record()[1]['hw_firmware_type'])
+
+    def test_chosen_disk(self):
+        image = self.image_repo.get(self.image_id)
+        self.assertIsNone(image_record.wanted_disk(image))
+        with self.wrapper(self.image_id, self.task_id) as action:
+            action.set_image_extra_properties({'xs_convert_disk': 'xvdb'})
+        image = self.image_repo.get(self.image_id)
+        self.assertEqual('xvdb', image_record.wanted_disk(image))
+        self.change()
+        self.assertEqual('xvdb', self.record()[1]['xs_convert_disk'])
 
     def test_no_provenance(self):
         self.change(provenance=False)

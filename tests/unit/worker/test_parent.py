@@ -29,6 +29,8 @@ from glance_xs_convert.worker import protocol
 
 from testbed.images import archive
 from testbed.images import model
+from testbed.images import xva
+from tests.unit.converter import test_xva
 from tests.unit.worker import base
 
 MIB = base.MIB
@@ -77,10 +79,24 @@ class Conversions(base.WorkerCase):
         outcome = self.run_child(base.small_archive(), digest=False)
         self.assertEqual('', outcome.source_sha256)
 
-    def test_bare(self):
-        layer = base.small()[1]
-        self.run_child(layer.tobytes(), bare=True)
-        self.assertIsNone(model.difference(self.target, [layer]))
+    def test_export(self):
+        first, second = test_xva.two_disks()
+        data = xva.Export([first, second], vm={
+            **xva.PARAVIRTUALISED, 'name_label': 'web \U0001f600'}).tar()
+        outcome = self.run_child(data, disk='1')
+        self.assertIsNone(
+            model.difference_from(self.target, second.content))
+        self.assertEqual(
+            protocol.Guest('web \\x1f600', 'XenServer 8.2.1', None, True),
+            outcome.guest)
+        self.assertEqual(1, outcome.layers)
+
+    def test_export_without_a_choice(self):
+        data = xva.Export(test_xva.two_disks()).tar()
+        self.assert_ends(exceptions.DiskNotChosen, 'xvdb', data)
+
+    def test_chain_tells_nothing_of_a_guest(self):
+        self.assertIsNone(self.run_child(base.small_archive()).guest)
 
     def test_refused(self):
         data = archive.tgz(archive.chain_members(base.small()[:1]))
@@ -231,7 +247,8 @@ class Strangers(base.WorkerCase):
                 open(job["target"], "wb").write(bytes({size}))
                 print(json.dumps({{"outcome": {{
                     "virtual_size": 1024, "layers": 1, "bytes_written": 0,
-                    "source_size": 0, "source_sha256": "{"0" * 64}"}}}}))'
+                    "source_size": 0, "source_sha256": "{"0" * 64}",
+                    "guest": None}}}}))'
         ''')
 
     @ddt.data('/no/such/python', '/', '/dev/null')

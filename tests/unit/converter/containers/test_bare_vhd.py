@@ -36,7 +36,7 @@ class BareVhd(cases.ConvertCase):
         expected = (len(data), hashlib.sha256(data).hexdigest())
         for _ in range(3):
             result = self.assert_converts(
-                [self.LAYER], io.BytesIO(data), bare=True, digest=True)
+                [self.LAYER], io.BytesIO(data), digest=True)
             self.assertEqual(
                 expected, (result.source_size, result.source_sha256))
             self.target.unlink()
@@ -46,5 +46,5 @@ class BareVhd(cases.ConvertCase):
                                     allocated=())
         data = layer.tobytes() + bytes(9_000_000)
         result = self.assert_converts(
-            [layer], io.BytesIO(data), bare=True, digest=True)
+            [layer], io.BytesIO(data), digest=True)
         self.assertEqual(len(data), result.source_size)

@@ -80,9 +80,6 @@ class NoImages(cases.ConvertCase):
         ('qcow2', lambda: b'QFI\xfb\0\0\0\3' + bytes(64 * KIB)),
         ('vmdk', lambda: b'KDMV' + bytes(64 * KIB)),
         ('vhdx', lambda: b'vhdxfile' + bytes(64 * KIB)),
-        ('bare_vhd', lambda: chain(1)[0].tobytes()),
-        ('bare_fixed_vhd', lambda: vhd.Layer(
-            MIB, [(0, pattern(0))], disk_type=vhd.FIXED).tobytes()),
         ('zip', zip_file),
         ('xz', lambda: lzma.compress(tar_of_one())),
         ('lzma', lambda: lzma.compress(tar_of_one(), lzma.FORMAT_ALONE)),

@@ -1,0 +1,341 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""``ova.xml``: what a XenServer export says about its virtual machine.
+
+The document is one XML-RPC value. Its ``objects`` are records of XenServer's
+database, of the classes VM, VBD (a disk as the machine sees it) and VDI (a
+disk as the storage sees it) among others; references lead from one to the
+next. Source: xen-api, ``export.ml`` and ``importexport.ml``.
+"""
+
+import dataclasses
+import string
+from typing import Any
+from xml.parsers import expat  # nosec B406: DTDs are refused
+
+from glance_xs_convert import exceptions
+from glance_xs_convert import text
+
+NAME = 'ova.xml'
+#: XenServer's own are a few hundred KiB long.
+MAX_SIZE = 8 * 1024 ** 2
+#: Elements inside each other; XenServer's own are 20 deep.
+_MAX_DEPTH = 100
+#: The root of the format before XenServer 4.0.
+_OLD_ROOT = 'appliance'
+
+_MAX_DIGITS = 20
+_PARAVIRTUALISED = 'PV'
+
+
+def is_manifest(path: str) -> bool:
+    """Whether a file of this name is the document."""
+    return path.removeprefix('./') == NAME
+
+
+@dataclasses.dataclass(frozen=True)
+class Disk:
+    """A disk of the virtual machine.
+
+    :ivar ref: the directory of its chunks in the archive
+    :ivar name: fit to be shown
+    :ivar size: in bytes
+    :ivar device: as the guest's kernel calls it, for example xvda; may be
+                  empty
+    :ivar position: XenServer's number of the device, for example 0; may be
+                    empty
+    :ivar bootable: whether XenServer would boot from it
+    """
+
+    ref: str
+    name: str
+    size: int
+    device: str
+    position: str
+    bootable: bool
+
+    @property
+    def label(self) -> str:
+        """What to call the disk, fit to be shown."""
+        return self.device or text.printable(self.ref)
+
+    def is_called(self, choice: str) -> bool:
+        """Whether somebody who says this means the disk."""
+        return choice != '' and choice in (self.device, self.position)
+
+
+@dataclasses.dataclass(frozen=True)
+class Guest:
+    """What an export says about the virtual machine, fit to be shown.
+
+    :ivar product: what wrote the export, for example XenServer
+    :ivar version: of the product
+    :ivar memory: in bytes, or None if unknown
+    :ivar cpus: or None if unknown
+    :ivar firmware: ``uefi`` or ``bios``, or None if unknown
+    :ivar boot_mode: ``HVM`` or ``PV``
+    :ivar bootloader: of a paravirtualised guest, for example pygrub; or
+                      None
+    """
+
+    name: str
+    product: str
+    version: str
+    memory: int | None
+    cpus: int | None
+    firmware: str | None
+    boot_mode: str
+    bootloader: str | None
+
+    @property
+    def is_paravirtualised(self) -> bool:
+        """Whether XenServer loaded the kernel, and not a boot loader."""
+        return self.boot_mode == _PARAVIRTUALISED
+
+    @property
+    def hint(self) -> str | None:
+        """What keeps the guest from booting under KVM; None if nothing."""
+        if not self.is_paravirtualised:
+            return None
+        return ('the guest is paravirtualised: to boot under KVM, it needs '
+                'a kernel with a boot loader of its own')
+
+
+@dataclasses.dataclass(frozen=True)
+class Manifest:
+    """The part of ``ova.xml`` that matters here.
+
+    :ivar disks: of the machine, in the order of their devices
+    :ivar sizes: of all VDIs, by reference, in bytes; among them may be some
+                 that are none of the machine's disks
+    """
+
+    guest: Guest
+    disks: list[Disk]
+    sizes: dict[str, int]
+
+
+def parse(document: bytes) -> Manifest:
+    """Read a document.
+
+    :param document: at most ``MAX_SIZE`` bytes
+    :raises DamagedExport: the document is damaged or contradicts itself
+    :raises OldExport: it is of a format that XenServer gave up
+    """
+    return _manifest(_Parser().parse(document))
+
+
+class _Parser:
+    """Turns XML-RPC into dictionaries, lists and strings."""
+
+    def __init__(self) -> None:
+        self._parser = expat.ParserCreate('utf-8')
+        self._parser.buffer_text = True
+        self._parser.StartDoctypeDeclHandler = self._refuse_doctype
+        self._parser.EntityDeclHandler = self._refuse_doctype
+        self._parser.StartElementHandler = self._start
+        self._parser.EndElementHandler = self._end
+        self._parser.CharacterDataHandler = self._text
+        self._open: list[_Element] = []
+        self._root: Any = None
+
+    def parse(self, document: bytes) -> Any:
+        try:
+            self._parser.Parse(document, True)
+        except expat.ExpatError as error:
+            raise _damaged(
+                f'it is not well-formed XML ({expat.ErrorString(error.code)}'
+                f', line {error.lineno})') from None
+        return self._root
+
+    def _refuse_doctype(self, *args: object) -> None:
+        raise _damaged('it has a document type declaration or entities, '
+                       'which XenServer never writes')
+
+    def _start(self, name: str, attributes: dict[str, str]) -> None:
+        if len(self._open) >= _MAX_DEPTH:
+            raise _damaged(f'its elements are nested more than {_MAX_DEPTH} '
+                           'deep')
+        if not self._open and name == _OLD_ROOT:
+            raise exceptions.OldExport(
+                'the export is in the format of XenServer 3, whose disks are '
+                'cut into chunk-….gz files: import it into XenServer and '
+                'export it again')
+        self._open.append(_Element(name))
+
+    def _text(self, data: str) -> None:
+        element = self._open[-1]
+        if element.value is None:
+            element.text.append(data)
+
+    def _end(self, name: str) -> None:
+        element = self._open.pop()
+        if not self._open:
+            self._root = element.result()
+        else:
+            self._open[-1].add(element)
+
+
+class _Element:
+    """An element that is open, with what it holds so far."""
+
+    __slots__ = ('key', 'name', 'text', 'value')
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.text: list[str] = []
+        self.key = ''
+        self.value: Any = None
+        if name == 'struct':
+            self.value = {}
+        elif name == 'data':
+            self.value = []
+
+    def result(self) -> Any:
+        """The value that the element stands for."""
+        return ''.join(self.text) if self.value is None else self.value
+
+    def add(self, child: '_Element') -> None:
+        """Take in an element inside this one, which is complete."""
+        if self.name == 'struct':
+            self.value[child.key] = child.value
+        elif self.name == 'data':
+            self.value.append(child.result())
+        elif self.name == 'member' and child.name == 'name':
+            self.key = child.result()
+        else:
+            self.value = child.result()
+
+
+def _manifest(document: Any) -> Manifest:
+    objects = _field(document, 'objects')
+    if not isinstance(objects, list):
+        raise _damaged('it lists no objects')
+    records = _records(objects)
+    if not records['VM']:
+        raise _damaged('it describes no virtual machine')
+    vdis = records['VDI']
+    disks = [_disk(vbd, vdis[_string(vbd, 'VDI')])
+             for vbd in records['VBD'].values() if _has_disk(vbd, records)]
+    disks.sort(key=lambda disk: (len(disk.position), disk.position))
+    vm = next(iter(records['VM'].values()))
+    return Manifest(
+        _guest(vm, _field(document, 'version')), disks,
+        {ref: size for ref, vdi in vdis.items()
+         if (size := _number(vdi, 'virtual_size'))})
+
+
+def _records(objects: list[Any]) -> dict[str, dict[str, dict[str, Any]]]:
+    """The fields of the objects by class and reference."""
+    records: dict[str, dict[str, dict[str, Any]]] = {
+        kind: {} for kind in ('VM', 'VBD', 'VDI', 'SR')}
+    for item in objects:
+        kind, ref = _string(item, 'class'), _string(item, 'id')
+        fields = _field(item, 'snapshot')
+        if kind not in records or not isinstance(fields, dict):
+            continue
+        if ref in records[kind]:
+            raise _damaged(
+                f'it describes two objects {text.printable(ref)!r}')
+        records[kind][ref] = fields
+    return records
+
+
+def _has_disk(vbd: dict[str, Any],
+              records: dict[str, dict[str, dict[str, Any]]]) -> bool:
+    """Whether XenServer exports the data behind a device."""
+    vdi = records['VDI'].get(_string(vbd, 'VDI'))
+    if vdi is None or _string(vbd, 'type') == 'CD':
+        return False
+    storage = records['SR'].get(_string(vdi, 'SR'))
+    return _string(storage, 'content_type') != 'iso'
+
+
+def _disk(vbd: dict[str, Any], vdi: dict[str, Any]) -> Disk:
+    position = _shown(vbd, 'userdevice')
+    device = _shown(vbd, 'device')
+    if not device and position.isdecimal() and position.isascii():
+        device = _device(int(position[:_MAX_DIGITS]))
+    return Disk(_string(vbd, 'VDI'), _shown(vdi, 'name_label'), _size(vdi),
+                device, position, _is_true(vbd, 'bootable'))
+
+
+def _device(position: int) -> str:
+    """How Xen's guests call the device with a number; empty if unknown."""
+    letters = string.ascii_lowercase
+    return f'xvd{letters[position]}' if position < len(letters) else ''
+
+
+def _size(vdi: dict[str, Any]) -> int:
+    """A VDI's size in bytes.
+
+    :raises DamagedExport: it is not a number above zero
+    """
+    size = _number(vdi, 'virtual_size')
+    if not size:
+        raise _damaged(
+            f'it gives the disk {_shown(vdi, "name_label")!r} a size of '
+            f'{_shown(vdi, "virtual_size")!r} bytes')
+    return size
+
+
+def _guest(vm: dict[str, Any], version: Any) -> Guest:
+    bootloader = _shown(vm, 'PV_bootloader')
+    domain_type = _string(vm, 'domain_type')
+    if domain_type in ('', 'unspecified'):
+        is_paravirtualised = bool(bootloader) or not (
+            _string(vm, 'HVM_boot_policy'))
+    else:
+        is_paravirtualised = domain_type != 'hvm'
+    firmware: str | None = _string(
+        _field(vm, 'HVM_boot_params'), 'firmware').lower()
+    if firmware not in ('bios', 'uefi'):
+        firmware = None
+    return Guest(
+        name=_shown(vm, 'name_label'),
+        product=_shown(version, 'product_brand'),
+        version=_shown(version, 'product_version'),
+        memory=_number(vm, 'memory_static_max'),
+        cpus=_number(vm, 'VCPUs_max'),
+        firmware=None if is_paravirtualised else firmware,
+        boot_mode=_PARAVIRTUALISED if is_paravirtualised else 'HVM',
+        bootloader=bootloader or None if is_paravirtualised else None)
+
+
+def _field(record: Any, name: str) -> Any:
+    return record.get(name) if isinstance(record, dict) else None
+
+
+def _string(record: Any, name: str) -> str:
+    """A field that is a string; empty if it is missing or none."""
+    found = _field(record, name)
+    return found if isinstance(found, str) else ''
+
+
+def _shown(record: Any, name: str) -> str:
+    return text.printable(_string(record, name))
+
+
+def _is_true(record: Any, name: str) -> bool:
+    return _string(record, name) in ('1', 'true')
+
+
+def _number(record: Any, name: str) -> int | None:
+    found = _string(record, name)
+    if found.isascii() and found.isdecimal() and len(found) <= _MAX_DIGITS:
+        return int(found)
+    return None
+
+
+def _damaged(reason: str) -> exceptions.DamagedExport:
+    return exceptions.DamagedExport(reason, member=NAME)

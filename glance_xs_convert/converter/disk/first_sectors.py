@@ -1,0 +1,126 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""What the first sectors of a disk show: can a machine boot from it?
+
+XenServer started paravirtualised guests by a kernel that it read out of
+their file system, so their disks may have neither boot code nor an EFI
+system partition. Sources: UEFI Specification 2.10, section 5 (the GUID
+partition table and the master boot record).
+"""
+
+import dataclasses
+import struct
+from typing import NamedTuple
+
+from glance_xs_convert.converter.disk import extents
+
+#: Up to the end of a partition table of 128 entries.
+SIZE = 34 * extents.SECTOR_SIZE
+
+_BOOT_CODE = slice(0, 440)
+_SIGNATURE = slice(510, 512)
+_BOOT_SIGNATURE = b'\x55\xaa'
+_MBR_ENTRIES = struct.Struct('<446x' + 4 * 'B3xB3xII' + '2x')
+_MBR_ENTRY_FIELDS = 4
+_STATUSES = (0x00, 0x80)
+_MBR_EFI_SYSTEM = 0xEF
+#: Boot sectors of file systems that occupy a disk without a table: where
+#: they have their names.
+_FILE_SYSTEM_NAMES = ((3, b'NTFS    '), (3, b'EXFAT   '), (54, b'FAT'),
+                      (82, b'FAT32'))
+
+_GPT_HEADER = struct.Struct('<8s64xQII')
+_GPT_COOKIE = b'EFI PART'
+_GPT_ENTRY_SIZE = 128
+_GPT_EFI_SYSTEM = bytes.fromhex('28732ac11ff8d211ba4b00a0c93ec93b')
+
+
+@dataclasses.dataclass(frozen=True)
+class FirstSectors:
+    """What was found.
+
+    :ivar partition_table: ``GPT``, ``MBR`` or None
+    :ivar has_efi_system_partition: a UEFI firmware may boot from it
+    :ivar has_boot_code: a BIOS may boot from it
+    """
+
+    partition_table: str | None
+    has_efi_system_partition: bool
+    has_boot_code: bool
+
+    @property
+    def hint(self) -> str | None:
+        """Why a guest will not boot from the disk under KVM; or None."""
+        if self.has_boot_code or self.has_efi_system_partition:
+            return None
+        return ('a guest will not boot from this disk under KVM as it is: '
+                'the disk has neither boot code nor an EFI system partition, '
+                'like a data disk or the disk of a paravirtualised guest')
+
+
+def examine(data: bytes | bytearray) -> FirstSectors:
+    """Look at a disk's first bytes.
+
+    :param data: ``SIZE`` of them; what the disk is too short for may be
+                 missing
+    """
+    data = bytes(data[:SIZE]).ljust(SIZE, b'\0')
+    has_signature = data[_SIGNATURE] == _BOOT_SIGNATURE
+    partitions = _mbr_partitions(data) if has_signature else []
+    gpt_types = _gpt_types(data)
+    table: str | None
+    if gpt_types is not None:
+        table = 'GPT'
+        has_efi = _GPT_EFI_SYSTEM in gpt_types
+    else:
+        table = 'MBR' if partitions else None
+        has_efi = any(partition.kind == _MBR_EFI_SYSTEM
+                      for partition in partitions)
+    return FirstSectors(table, has_efi,
+                        has_signature and any(data[_BOOT_CODE]))
+
+
+class _Partition(NamedTuple):
+    """An entry of a master boot record, in sectors."""
+
+    status: int
+    kind: int
+    first: int
+    length: int
+
+
+def _mbr_partitions(data: bytes) -> list[_Partition]:
+    """The partitions, or none if this is another kind of boot sector."""
+    if any(data.startswith(name, offset)
+           for offset, name in _FILE_SYSTEM_NAMES):
+        return []
+    fields = _MBR_ENTRIES.unpack_from(data)
+    entries = [_Partition(*fields[first:first + _MBR_ENTRY_FIELDS])
+               for first in range(0, len(fields), _MBR_ENTRY_FIELDS)]
+    if any(entry.status not in _STATUSES for entry in entries):
+        return []
+    return [entry for entry in entries if entry.kind and entry.length]
+
+
+def _gpt_types(data: bytes) -> set[bytes] | None:
+    """The types of a GUID partition table's partitions; None without it."""
+    cookie, table, count, size = _GPT_HEADER.unpack_from(
+        data, extents.SECTOR_SIZE)
+    if cookie != _GPT_COOKIE:
+        return None
+    start = table * extents.SECTOR_SIZE
+    if size < _GPT_ENTRY_SIZE:
+        return set()
+    end = min(start + count * size, len(data))
+    return {data[offset:offset + len(_GPT_EFI_SYSTEM)]
+            for offset in range(start, end, size)}
