@@ -10,9 +10,9 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""Whether Glance is set up to convert XenServer images.
+"""Checks that Glance is set up to convert XenServer images.
 
-A check is a question with a result and a reason, as in oslo.upgradecheck.
+Each check has a result and a reason, as in oslo.upgradecheck.
 """
 
 from collections.abc import Callable
@@ -48,18 +48,20 @@ _NAMESPACE = 'glance.image_import.plugins'
 _DECOMPRESSION = 'image_decompression'
 _CONVERSION = 'image_conversion'
 
-#: What the upload filter is called in glance-api-paste.ini, one or the other.
+#: The names under which glance-api-paste.ini may load the upload filter.
 _FILTERS = ('#xs_convert_upload', 'glance_xs_convert.plugin.upload_filter:')
 _PLAIN_UPLOADS = {
-    'convert': 'the upload filter imports them, which converts them',
-    'pass': 'on_plain_upload lets them be stored as they come',  # nosec B105
-    'refuse': 'on_plain_upload has them refused',
+    'convert': 'the upload filter turns them into imports',
+    'pass': 'Glance stores them unconverted, '  # nosec B105
+            'because on_plain_upload is pass',
+    'refuse': 'the upload filter refuses them, because on_plain_upload is '
+              'refuse',
 }
 
-#: The methods with which Glance runs import plugins.
+#: The import methods for which Glance runs import plugins.
 _METHODS = ('glance-direct', 'web-download', 'glance-download')
 
-#: With less room in staging, one image of the usual size may not fit.
+#: With less space in the staging area, an image of ordinary size may not fit.
 _LITTLE_ROOM = 10 * units.Gi
 
 _SAMPLE_SIZE = 64 * units.Ki
@@ -68,7 +70,10 @@ _SAMPLE_PATIENCE = 30
 
 def run_all(deployment: configuration.Deployment,
             ) -> list[tuple[str, upgradecheck.Result]]:
-    """All checks that need the configuration, with their names."""
+    """Run all checks that need the configuration.
+
+    :returns: the names of the checks and their results
+    """
     results = []
     for name, check in _CHECKS:
         try:
@@ -89,16 +94,15 @@ def _enabled(deployment: configuration.Deployment) -> upgradecheck.Result:
     if opts.PLUGIN in plugins:
         return Result(Code.SUCCESS,
                       f'image_import_plugins is [{",".join(plugins)}]')
-    reason = (f'{opts.PLUGIN} is not in image_import_plugins, which is '
-              f'[{",".join(plugins)}]: XenServer images are stored as they '
-              'come')
+    reason = (f'image_import_plugins is [{",".join(plugins)}], without '
+              f'{opts.PLUGIN}: Glance stores XenServer images unconverted')
     for similar in difflib.get_close_matches(opts.PLUGIN, plugins, 1):
         reason += f'; is {similar} a misspelling of {opts.PLUGIN}?'
     return Result(Code.FAILURE, reason)
 
 
 def _loads(deployment: configuration.Deployment) -> upgradecheck.Result:
-    """Load the plugin as Glance does, but do not call it."""
+    """Load the plugin as Glance does, without calling it."""
     failures: list[BaseException] = []
     missing: set[str] = set()
     with warnings.catch_warnings():
@@ -133,7 +137,7 @@ def _loads(deployment: configuration.Deployment) -> upgradecheck.Result:
                       f'{opts.PLUGIN} loads, but no package provides '
                       f'{", ".join(unknown)}')
     glance = importlib.metadata.version('glance')
-    return Result(Code.SUCCESS, f'{opts.PLUGIN} loads beside Glance {glance}')
+    return Result(Code.SUCCESS, f'{opts.PLUGIN} loads with Glance {glance}')
 
 
 def _order(deployment: configuration.Deployment) -> upgradecheck.Result:
@@ -150,8 +154,8 @@ def _order(deployment: configuration.Deployment) -> upgradecheck.Result:
         return Result(
             Code.WARNING,
             f'{_DECOMPRESSION} comes before {opts.PLUGIN}: this works, but '
-            'wastes time and space in staging')
-    return Result(Code.SUCCESS, f'nothing that must follow {opts.PLUGIN} '
+            'wastes time and space in the staging area')
+    return Result(Code.SUCCESS, f'no plugin that must follow {opts.PLUGIN} '
                                 'comes before it')
 
 
@@ -164,24 +168,26 @@ def _import_methods(deployment: configuration.Deployment,
             Code.FAILURE,
             f'enabled_import_methods is [{",".join(enabled)}], but Glance '
             f'runs import plugins only for {", ".join(_METHODS)}')
-    return Result(Code.SUCCESS, f'import with {", ".join(methods)}')
+    return Result(Code.SUCCESS,
+                  f'Glance converts imports with {", ".join(methods)}')
 
 
 def _plain_uploads(deployment: configuration.Deployment,
                    ) -> upgradecheck.Result:
-    """What becomes of XenServer images that are not imported."""
+    """Say what happens to XenServer images that are not imported."""
     filters = deployment.filters()
     if filters is None:
         return Result(Code.SUCCESS, 'glance-api-paste.ini was not found')
     if not any(known in one for one in filters for known in _FILTERS):
-        return Result(Code.SUCCESS, 'they are stored as they come: the '
-                                    'filter xs_convert_upload is not used')
+        return Result(Code.SUCCESS, 'Glance stores them unconverted, because '
+                                    'the filter xs_convert_upload is not in '
+                                    'the pipeline')
     action = deployment.options().on_plain_upload
     missing = opts.missing_for_uploads(
         deployment.import_methods(), deployment.plugins())
     if action == 'convert' and missing:
-        return Result(Code.WARNING, 'they are stored as they come, not '
-                                    f'converted, because {missing}')
+        return Result(Code.WARNING, 'Glance stores them unconverted, because '
+                                    f'{missing}')
     return Result(Code.SUCCESS, _PLAIN_UPLOADS[action])
 
 
@@ -199,16 +205,15 @@ def _staging(deployment: configuration.Deployment) -> upgradecheck.Result:
             f'{_user(os.geteuid())} cannot write to the staging area '
             f'{path}: {error.strerror}')
     details = (f'{_user(os.geteuid())} can write to {path}, which belongs to '
-               f'{owner}; {text.size(room)} are free')
+               f'{owner} and has {text.size(room)} of free space')
     if room < _LITTLE_ROOM:
-        return Result(Code.WARNING, details + ', which may be too '
-                                              'little for an archive and '
-                                              'its raw disk')
+        return Result(Code.WARNING, f'{details}, which may not be enough for '
+                                    'an archive and its raw disk')
     return Result(Code.SUCCESS, details)
 
 
 def _converter(deployment: configuration.Deployment) -> upgradecheck.Result:
-    """Convert an image of one small layer, as the plugin would."""
+    """Convert an image with one small layer, as the plugin would."""
     python = parent.interpreter(deployment.interpreter())
     options = deployment.options()
     data = os.urandom(_SAMPLE_SIZE)
@@ -229,14 +234,14 @@ def _converter(deployment: configuration.Deployment) -> upgradecheck.Result:
                           f'{python} cannot convert a sample: {error}')
         if raw.read_bytes() != data:
             return Result(Code.FAILURE,
-                          f'{python} converts a sample wrongly')
-    return Result(Code.SUCCESS, f'{python} converts a sample')
+                          f'{python} converts a sample incorrectly')
+    return Result(Code.SUCCESS, f'{python} can convert a sample')
 
 
 def sample(data: bytes) -> bytes:
-    """A XenServer image of one fixed disk.
+    """Make a XenServer image of one fixed disk.
 
-    :param data: of the disk; whole sectors
+    :param data: the disk's data, in whole sectors
     """
     footer = layout.Footer(
         features=2, file_format_version=0x10000, data_offset=2 ** 64 - 1,
@@ -262,7 +267,7 @@ def _user(number: int) -> str:
     try:
         return pwd.getpwuid(number).pw_name
     except KeyError:
-        return f'the user {number}'
+        return f'user {number}'
 
 
 _CHECKS: list[tuple[str, Callable[[configuration.Deployment],

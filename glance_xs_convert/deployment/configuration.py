@@ -12,10 +12,10 @@
 
 """Glance's configuration, read without Glance.
 
-The options are Glance's own, as they stand in its ``common/config.py``,
+The options are copies of those in Glance's ``common/config.py``,
 ``common/wsgi.py`` and ``async_/flows/api_image_import.py``, and in
-``multi_backend.py`` of glance_store; those with a bad value are only
-found out when they are asked for.
+``multi_backend.py`` of glance_store. A bad value causes an error only when it
+is read.
 """
 
 from collections.abc import Iterable
@@ -37,7 +37,7 @@ _PASTE_CONFIG = 'glance-api-paste.ini'
 _STAGING_STORE = 'os_glance_staging_store'
 _FILE_SCHEME = 'file://'
 
-#: By their groups.
+#: The options by group.
 GLANCE_OPTS: dict[str | None, list[cfg.Opt]] = {
     None: [
         cfg.DictOpt('enabled_backends'),
@@ -65,15 +65,16 @@ GLANCE_OPTS: dict[str | None, list[cfg.Opt]] = {
 
 
 class BadSetting(Exception):
-    """A setting of Glance's that cannot work."""
+    """A setting in Glance's configuration that cannot work."""
 
 
 class Deployment:
-    """What Glance is told by its configuration.
+    """Glance's configuration.
 
-    :param files: instead of the files that Glance's WSGI application reads
-    :param directories: instead of the directories that it reads
-    :param environment: of the process
+    :param files: files to read instead of those that Glance's WSGI application
+                  reads
+    :param directories: directories to read instead of those that it reads
+    :param environment: environment of the process
     :raises BadSetting: the configuration cannot be read
     """
 
@@ -92,27 +93,27 @@ class Deployment:
             raise BadSetting(_one_line(error)) from error
 
     def sources(self) -> list[str]:
-        """The files and directories that were read."""
+        """Return the files and directories that were read."""
         return [*self._conf.config_file, *self._conf.config_dir]
 
     def plugins(self) -> list[str]:
-        """The import plugins in the order in which Glance runs them.
+        """Return the import plugins in the order in which Glance runs them.
 
-        :raises BadSetting: the list has no brackets, for example
+        :raises BadSetting: for example, the list has no brackets
         """
         return list(self._get('image_import_plugins', 'image_import_opts'))
 
     def import_methods(self) -> list[str]:
-        """The import methods that Glance offers.
+        """Return the import methods that Glance offers.
 
-        :raises BadSetting: the list has no brackets, for example
+        :raises BadSetting: for example, the list has no brackets
         """
         return list(self._get('enabled_import_methods'))
 
     def staging(self) -> str:
-        """The directory of the staging area.
+        """Return the directory of the staging area.
 
-        :raises BadSetting: there is none
+        :raises BadSetting: the configuration does not give one
         """
         if self._get('enabled_backends'):
             path = self._get('filesystem_store_datadir', _STAGING_STORE)
@@ -127,14 +128,14 @@ class Deployment:
         return str(uri.removeprefix(_FILE_SCHEME))
 
     def interpreter(self) -> str | None:
-        """The Python interpreter for child processes, if there is one."""
+        """Return the Python interpreter for child processes, if it is set."""
         return self._get('python_interpreter', 'wsgi') or None
 
     def filters(self) -> list[str] | None:
-        """The filters before Glance's API, in their order.
+        """Return the filters before Glance's API, in their order.
 
-        Each is given by what loads it, an entry point or a factory. None if
-        the file with the pipelines is not found.
+        Each is the name of its entry point or factory. The result is None if
+        there is no file with the pipelines.
 
         :raises BadSetting: the file cannot be read
         """
@@ -155,7 +156,7 @@ class Deployment:
             for name in self._pipeline(paste).split()]
 
     def _pipeline(self, paste: configparser.RawConfigParser) -> str:
-        """Older files have a section for each flavor."""
+        """Return the pipeline, for which older files have a section each."""
         flavor = self._get('flavor', 'paste_deploy')
         section = 'pipeline:' + '-'.join(filter(None, ('glance-api', flavor)))
         if paste.has_section(section):
@@ -163,7 +164,7 @@ class Deployment:
         return paste.get('composite:api', flavor or 'default', fallback='')
 
     def options(self) -> cfg.ConfigOpts.GroupAttr:
-        """The options of this package.
+        """Return the options of this package.
 
         :raises BadSetting: one of them has a bad value
         """
@@ -180,7 +181,7 @@ class Deployment:
 
 
 def _default_files(environment: Mapping[str, str]) -> list[str]:
-    """As ``common/wsgi_app.py`` has them."""
+    """Return the files that Glance's ``common/wsgi_app.py`` reads."""
     directory = environment.get('OS_GLANCE_CONFIG_DIR', _CONFIG_DIR).strip()
     files = [os.path.join(directory, name)
              for name in (_IMPORT_CONFIG, _API_CONFIG)]

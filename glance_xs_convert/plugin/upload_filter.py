@@ -10,17 +10,18 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""A WSGI filter of Glance's API that makes imports of plain uploads.
+"""A WSGI filter for Glance's API that turns plain uploads into imports.
 
-Glance runs import plugins for imports only, and stores what comes with
-``PUT /v2/images/{id}/file`` as it is. For XenServer images the filter does
-with such a request what a client does that knows of imports: ``PUT .../stage``
-with the body, then ``POST .../import`` with ``glance-direct``. Both go to the
-application behind the filter, in the name of the user.
+Glance runs import plugins for imports only, and stores the data of a ``PUT
+/v2/images/{id}/file`` unchanged. If the image is a XenServer image, the filter
+does what an import-aware client would do: it sends the body with ``PUT
+.../stage``, and then requests an import with ``glance-direct`` by ``POST
+.../import``. It sends both requests to the next application in the pipeline,
+in the name of the user.
 
-It belongs behind the context middleware in ``glance-api-paste.ini``. Source
-for what the requests do and leave behind: Glance, ``api/v2/image_data.py``
-and ``api/v2/images.py``.
+The filter belongs after the context middleware in ``glance-api-paste.ini``.
+Source for the effects of the requests: Glance, ``api/v2/image_data.py`` and
+``api/v2/images.py``.
 """
 
 from collections.abc import Callable
@@ -53,28 +54,29 @@ CONF.import_opt('image_import_plugins',
 Environ = dict[str, Any]
 Application = Callable[[Environ, Any], Iterable[bytes]]
 
-REFUSAL = ('Data of {disk_format}/{container_format} images is not accepted '
-           'by upload here, because it would be stored unconverted. Import '
-           'the image instead, for example with: openstack image create '
-           '--import, or glance image-create-via-import.')
+REFUSAL = ('This cloud does not accept uploads of data for '
+           '{disk_format}/{container_format} images, because Glance would '
+           'store it unconverted. Import the image instead, for example with '
+           '"openstack image create --import" or "glance '
+           'image-create-via-import".')
 
-#: Two requests that stage data for one image at the same moment may both
-#: fail in Glance, and leave data behind.
-BUSY = 'Data of image {id} is being uploaded already.'
+#: If two requests stage data for one image at the same moment, both may fail
+#: in Glance and leave data behind.
+BUSY = 'Another request is uploading data for image {id}.'
 
-#: What the path of an upload is behind Glance's version negotiation.
+#: The path of an upload after Glance's version negotiation.
 _UPLOAD = re.compile('(/v2/images/[^/]+)/file/?')
-#: The property of an image that names the task which imports it.
+#: The image property that names the task which imports the image.
 _IMPORT_TASK = 'os_glance_import_task'
-#: The property of an image that names the host which has it in staging.
+#: The image property that names the host whose staging area has the data.
 _STAGE_HOST = 'os_glance_stage_host'
 
 
 class UploadFilter:
-    """Imports, or refuses, the XenServer images among the uploads.
+    """Imports or refuses uploads of XenServer images.
 
-    :param application: what the filter stands before
-    :param refuses: whether such uploads are refused instead
+    :param application: the next application in the pipeline
+    :param refuses: whether to refuse such uploads instead of importing them
     """
 
     def __init__(self, application: Application, refuses: bool) -> None:
@@ -93,16 +95,17 @@ class UploadFilter:
         return self.application(environ, start_response)
 
     def _answer(self, request: Any, path: str) -> Any:
-        """The application that answers an upload.
+        """Return the application that answers an upload.
 
-        :param path: of the image's record
+        :param path: path of the image's record
         """
         found = self._send(_without_body(request, path))
         if found.status_int != 200:
             return found
         image = found.json
-        # Its status may be any: Glance refuses those that wait for no data,
-        # and another request may change it at any moment.
+        # The status does not matter: Glance refuses data for an image that
+        # does not expect any, and another request may change the status at
+        # any moment.
         if (not selection.is_selected(
                 image['disk_format'], image['container_format'])
                 or _is_misdirected(request)):
@@ -118,9 +121,9 @@ class UploadFilter:
             del self._uploads[path]
 
     def _import(self, request: Any, path: str, image: dict[str, Any]) -> Any:
-        """Stage the body and begin the import.
+        """Stage the body and start the import.
 
-        :returns: a response; if it is an error, Glance's own
+        :returns: a response, which in case of an error is Glance's own
         """
         staged = begun = False
         try:
@@ -133,7 +136,7 @@ class UploadFilter:
             if not begun:
                 _tidy_up(request.context, image, staged)
         if begun:
-            LOG.info('The upload to image %s is imported', image['id'])
+            LOG.info('Importing the data uploaded to image %s', image['id'])
             response = webob.Response(status=204)
         return response
 
@@ -142,12 +145,12 @@ class UploadFilter:
 
 
 def _with_body(request: Any, path: str) -> Any:
-    """The same request to another path, with the body that nobody read."""
+    """Return the request for another path, with its unread body."""
     return wsgi.Request({**request.environ, 'PATH_INFO': path})
 
 
 def _without_body(request: Any, path: str) -> Any:
-    """A request in the same user's name that reads a path."""
+    """Return a GET request for a path in the same user's name."""
     copy = request.copy_get()
     copy.headers.pop('Transfer-Encoding', None)
     copy.environ['PATH_INFO'] = path
@@ -155,10 +158,10 @@ def _without_body(request: Any, path: str) -> Any:
 
 
 def _to_import(request: Any, path: str) -> Any:
-    """A request to import what is staged.
+    """Return a request to import the staged data.
 
-    The store is named by the header ``X-Image-Meta-Store``, if there was one:
-    an import heeds it as an upload does.
+    It keeps a header ``X-Image-Meta-Store``, which names the store of an
+    import as it does for an upload.
     """
     copy = _without_body(request, path)
     copy.method = 'POST'
@@ -168,10 +171,10 @@ def _to_import(request: Any, path: str) -> Any:
 
 
 def _is_misdirected(request: Any) -> bool:
-    """Whether a store is named that there is not.
+    """Whether the request names a store that does not exist.
 
-    An upload to it is refused before its body is read, an import only when
-    the body is in staging.
+    Glance refuses an upload to it before the body is read, but an import only
+    after the body is staged.
     """
     store = request.headers.get('X-Image-Meta-Store')
     stores = CONF.enabled_backends
@@ -179,26 +182,26 @@ def _is_misdirected(request: Any) -> bool:
 
 
 def _tidy_up(context: Any, image: dict[str, Any], staged: bool) -> None:
-    """Leave no data in staging, and the image ready for another try.
+    """Remove staged data, and make the image ready for another attempt.
 
-    Glance's API has no request that takes staged data back; this is what
-    Glance itself does when staging fails half-way.
+    Glance's API has no request to remove staged data, so this does what Glance
+    does when staging fails half-way.
 
-    :param image: its record before the upload
-    :param staged: whether the data got into staging, and its import was
-                   refused
+    :param image: the image's record before the upload
+    :param staged: whether the data was staged, but its import was refused
     """
     try:
         path = os.path.join(housekeeping.staging_store_path(), image['id'])
         if staged or os.path.exists(path):
             _take_back(context, image, path, staged)
     except Exception:
-        LOG.exception('Data of image %s may be left in staging', image['id'])
+        LOG.exception('Data of image %s may be left in the staging area',
+                      image['id'])
 
 
 def _take_back(context: Any, before: dict[str, Any], path: str, staged: bool,
                ) -> None:
-    """Remove a file from staging unless it belongs to another request."""
+    """Remove a staged file unless it belongs to another request."""
     repo = gateway.Gateway().get_repo(context)
     image = repo.get(before['id'])
     task = image.extra_properties.get(_IMPORT_TASK)
@@ -214,18 +217,18 @@ def _take_back(context: Any, before: dict[str, Any], path: str, staged: bool,
 
 def filter_factory(global_conf: dict[str, str], **local_conf: str,
                    ) -> Callable[[Application], Application]:
-    """The entry point in ``paste.filter_factory``.
+    """Entry point in ``paste.filter_factory``.
 
-    :returns: what puts the filter before an application, or, where the filter
-              has nothing to do, gives the application back
+    :returns: a function that puts the filter before an application, or returns
+              the application itself if the filter has nothing to do
     """
     action = CONF[opts.GROUP].on_plain_upload
     missing = opts.missing_for_uploads(
         CONF.enabled_import_methods,
         CONF.image_import_opts.image_import_plugins)
     if action == 'convert' and missing:
-        LOG.error('Uploads of XenServer images are stored as they come, '
-                  'not converted, because %s', missing)
+        LOG.error('Glance stores uploads of XenServer images unconverted, '
+                  'because %s', missing)
         action = 'pass'
 
     def make(application: Application) -> Application:

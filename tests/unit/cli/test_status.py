@@ -154,16 +154,17 @@ class PlainUploads(StatusCase):
             default = cors context rootapp
             keystone = cors context uploads rootapp
             """)
-        self.assert_said('Success', 'stored as they come: the filter')
+        self.assert_said('Success',
+                         'stores them unconverted, because the filter')
 
     def test_filter(self):
         self.paste("""
             [composite:api]
             default = cors context uploads rootapp
             """)
-        self.assert_said('Success', 'imports them')
-        for action, text in (('pass', 'stored as they come'),
-                             ('refuse', 'refused')):
+        self.assert_said('Success', 'turns them into imports')
+        for action, text in (('pass', 'stores them unconverted'),
+                             ('refuse', 'refuses them')):
             self.option(action)
             self.assert_said('Success', text)
         self.plugins('[image_conversion]')
@@ -198,7 +199,7 @@ class Plugin(StatusCase):
     def test_not_enabled(self):
         self.plugins('[image_conversion]')
         self.assert_result('Plugin is enabled', 'Failure',
-                           'stored as they come')
+                           'stores XenServer images unconverted')
 
     def test_misspelt(self):
         self.plugins('[xs-convert]')
@@ -226,13 +227,13 @@ class Plugin(StatusCase):
 
     @unittest.skipUnless(HAS_GLANCE, 'Glance is not installed')
     def test_loads(self):
-        self.assert_result('Plugin loads', 'Success', 'beside Glance')
+        self.assert_result('Plugin loads', 'Success', 'loads with Glance')
         self.plugins('[xs_convert,image_convesion]')
         self.assert_result('Plugin loads', 'Warning', 'image_convesion')
 
     def test_import_methods(self):
         for value, result, text in (
-                ('[web-download]', 'Success', 'import with web-download'),
+                ('[web-download]', 'Success', 'imports with web-download'),
                 ('[copy-image]', 'Failure', 'runs import plugins only for'),
                 ('web-download', 'Failure', '[')):
             with open(self.etc / 'glance-api.conf', 'a') as file:
@@ -302,7 +303,7 @@ class Staging(StatusCase):
 
     def test_little_room(self):
         with mock.patch.object(checks, '_LITTLE_ROOM', 1 << 80):
-            self.assert_result('Staging area', 'Warning', 'may be too little')
+            self.assert_result('Staging area', 'Warning', 'may not be enough')
 
 
 class Converter(StatusCase):

@@ -353,7 +353,7 @@ class TestErrors(FilterCase):
         self.glance.answers['PUT /stage'] = receive
         self.assertEqual(204, self.upload(application).status_int)
         self.assertEqual(409, responses[0].status_int)
-        self.assertIn('being uploaded already', responses[0].text)
+        self.assertIn('Another request is uploading data', responses[0].text)
         self.assertEqual(204, self.upload(application).status_int)
 
 
