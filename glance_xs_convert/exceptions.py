@@ -138,3 +138,7 @@ class ConverterStopped(XsConvertError):
 
 class SignedImage(XsConvertError):
     """The image has a signature, which conversion would invalidate."""
+
+
+class SandboxIncomplete(XsConvertError):
+    """The kernel cannot confine the converter as far as is required."""

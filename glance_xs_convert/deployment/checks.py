@@ -223,7 +223,7 @@ def _converter(deployment: configuration.Deployment) -> upgradecheck.Result:
         archive.write_bytes(sample(data))
         request = protocol.Request(
             opts.limits_of(options), max_memory=options.max_memory * units.Mi,
-            max_cpu_time=options.max_cpu_time)
+            max_cpu_time=options.max_cpu_time, sandbox=options.sandbox)
         try:
             parent.convert_file(
                 str(archive), str(raw), request, python=python,

@@ -151,6 +151,16 @@ The processor time that a conversion may use, in seconds; 0 for no limit.
 Small archives get less: one minute plus ten seconds per MiB.
 """),
     cfg.IntOpt(
+        'max_time',
+        default=24 * 3600,
+        min=0,
+        help="""
+The time that a conversion may take by the clock, in seconds; 0 for no limit.
+
+A conversion that takes longer is stopped, however much progress it reports, so
+that it does not keep its turn for ever.
+"""),
+    cfg.IntOpt(
         'progress_timeout',
         default=300,
         min=10,
@@ -159,6 +169,23 @@ The time that a conversion may go without progress, in seconds.
 
 The plugin stops a conversion that neither reads nor writes for this long,
 for example because the staging file system hangs, and the import fails.
+"""),
+    cfg.StrOpt(
+        'sandbox',
+        default='best_effort',
+        choices=[
+            ('required', 'imports fail where a means is missing'),
+            ('best_effort', 'what is missing is logged once'),
+            ('off', 'the converter is not locked in'),
+        ],
+        help="""
+Whether the converter's process is locked in before it reads an image.
+
+It gives up its privileges, all rights on files, the network and signals to
+others by Landlock, new file descriptors by a limit, and by a seccomp filter
+all system calls that a conversion does not need. Landlock takes Linux 5.13 and
+has to be enabled in the kernel; the filter takes ``libseccomp.so.2``.
+``glance-xs-convert status`` shows what is in force on this host.
 """),
 ]
 

@@ -192,7 +192,8 @@ class ConvertXenServerImage(task.Task):
             opts.limits_of(group), disk=disk, digest=True,
             max_memory=group.max_memory * units.Mi,
             max_cpu_time=_processor_time(
-                group.max_cpu_time, os.path.getsize(staged)))
+                group.max_cpu_time, os.path.getsize(staged)),
+            max_time=group.max_time, sandbox=group.sandbox)
         label = recovery.Conversion(
             self._import.image_id, self._import.task_id, staged).label()
         with turns.turn(group.max_concurrent, label, self._tell_waiting,

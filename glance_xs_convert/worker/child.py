@@ -12,7 +12,9 @@
 
 """The process that reads an image: it is started by ``parent``."""
 
+from collections.abc import Callable
 import contextlib
+import importlib
 import io
 import os
 import signal
@@ -26,12 +28,22 @@ from glance_xs_convert.converter.containers import ova_xml
 from glance_xs_convert.converter import convert
 from glance_xs_convert import exceptions
 from glance_xs_convert import progress
+from glance_xs_convert.worker import privileges
 from glance_xs_convert.worker import protocol
 from glance_xs_convert.worker import resources
+from glance_xs_convert.worker import sandbox
 
 _STDIN = 0
 _STDOUT = 1
 _STDERR = 2
+
+#: What the standard library loads when it is first needed.
+_LOADED_LATE = ('concurrent.futures.thread', 'encodings.ascii',
+                'encodings.latin_1', 'encodings.utf_16_be',
+                'encodings.utf_16_le', 'traceback')
+
+Outcome = protocol.Outcome | protocol.Assessment | protocol.Findings
+Work = Callable[[protocol.Job, progress.Progress], Outcome]
 
 
 class Stopped(BaseException):
@@ -92,26 +104,46 @@ def main() -> int:
     return 1
 
 
-def _run(job: protocol.Job, output: Output) -> protocol.Outcome:
-    resources.restrict(job.request)
+def _run(job: protocol.Job, output: Output) -> Outcome:
+    request = job.request
+    work = _work(job.operation)
+    resources.restrict(request)
+    privileges.enter_empty_network()
+    if request.sandbox != protocol.OFF:
+        output.write(protocol.encode_confinement(
+            sandbox.enter(request.sandbox)))
+    # What follows can be in the hands of whoever made the image.
     latest = progress.Progress()
     for target, arguments in ((_exit_with_parent, ()),
                               (_report, (latest, output))):
         threading.Thread(target=target, args=arguments, daemon=True).start()
-    return _convert(job, latest)
+    return work(job, latest)
+
+
+def _work(operation: str) -> Work:
+    """What does an operation; all modules that it needs are loaded."""
+    if operation == protocol.PROBE:
+        from glance_xs_convert.worker import probe
+
+        return lambda job, latest: probe.look()
+    for module in _LOADED_LATE:
+        importlib.import_module(module)
+    sandbox.load_libraries()
+    return _convert if operation == protocol.CONVERT else _check
 
 
 def _convert(job: protocol.Job, latest: progress.Progress,
              ) -> protocol.Outcome:
+    source, target = _descriptors(job.source, job.target)
     request = job.request
     try:
         result = convert.convert(
-            _source(job.source), job.target, limits=request.limits,
-            progress=latest, disk=request.disk, digest=request.digest)
+            _opened(source), target, limits=request.limits, progress=latest,
+            disk=request.disk, digest=request.digest)
     except BaseException:
         # The parent removes the file, but if that was killed nobody does.
         with contextlib.suppress(OSError):
-            os.ftruncate(job.target, 0)
+            os.ftruncate(target, 0)
         raise
     return protocol.Outcome(
         result.virtual_size, max(1, len(result.layers)),
@@ -127,7 +159,21 @@ def _guest(found: ova_xml.Guest | None) -> protocol.Guest | None:
         found.firmware, found.is_paravirtualised)
 
 
-def _source(descriptor: int) -> BinaryIO:
+def _check(job: protocol.Job, latest: progress.Progress,
+           ) -> protocol.Assessment:
+    [source] = _descriptors(job.source)
+    result = convert.check(_opened(source), limits=job.request.limits,
+                           progress=latest)
+    return protocol.Assessment(
+        result.virtual_size, max(1, len(result.layers)), result.source_size,
+        result.allocated, result.room)
+
+
+def _descriptors(*descriptors: int | None) -> list[int]:
+    return [one for one in descriptors if one is not None]
+
+
+def _opened(descriptor: int) -> BinaryIO:
     return cast(BinaryIO, io.FileIO(descriptor, closefd=False))
 
 

@@ -10,7 +10,7 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""Having an image converted by a process of its own.
+"""Having an image converted or checked by a process of its own.
 
 What the process says is checked, for it has read what a stranger has sent.
 What it has made is looked at.
@@ -44,6 +44,10 @@ _INTERVAL = protocol.REPORT_INTERVAL / 2
 _MAX_SILENCE = 60.0
 
 OnProgress = Callable[[progress.Progress], None]
+
+#: What was logged to be missing: once is enough.
+_logged: set[str] = set()
+_MAX_LOGGED = 16
 
 
 def interpreter(configured: str | None) -> str:
@@ -100,8 +104,8 @@ def convert(source: int, target: int, request: protocol.Request, *,
     """
     largest = _largest(source)
     outcome = _run(
-        protocol.Job(request, source, target), python, on_progress,
-        progress_timeout, lambda fields: replies.outcome(
+        protocol.Job(protocol.CONVERT, request, source, target), python,
+        on_progress, progress_timeout, lambda fields: replies.outcome(
             fields, request.limits, request.digest, largest))
     # The child has ended, and does not write to it any more.
     found = os.fstat(target).st_size
@@ -110,6 +114,22 @@ def convert(source: int, target: int, request: protocol.Request, *,
                   'of %d', outcome.virtual_size, found)
         raise _invalid()
     return outcome
+
+
+def check(source: int, request: protocol.Request, *, python: str,
+          on_progress: OnProgress) -> protocol.Assessment:
+    """Find out what a conversion would give; see ``convert``."""
+    largest = _largest(source)
+    return _run(
+        protocol.Job(protocol.CHECK, request, source), python, on_progress,
+        math.inf, lambda fields: replies.assessment(
+            fields, request.limits, largest))
+
+
+def probe(request: protocol.Request, *, python: str) -> protocol.Findings:
+    """Find out what a confined process can do on this host."""
+    return _run(protocol.Job(protocol.PROBE, request), python,
+                lambda latest: None, math.inf, replies.findings)
 
 
 def _run(job: protocol.Job, python: str, on_progress: OnProgress,
@@ -132,7 +152,9 @@ def _run(job: protocol.Job, python: str, on_progress: OnProgress,
                         return outcome
                     if kind == protocol.ERROR:
                         raise replies.error(fields)
-                    if kind == protocol.PROGRESS:
+                    if kind == protocol.CONFINED:
+                        _log_missing(replies.confinement(fields).missing)
+                    elif kind == protocol.PROGRESS:
                         clock.progressed(replies.progress_of(
                             fields, job.request.limits))
                     else:
@@ -150,6 +172,15 @@ def _run(job: protocol.Job, python: str, on_progress: OnProgress,
                   child.last_words())
         raise exceptions.ConverterStopped(
             f'the converter ended unexpectedly, with status {status}')
+
+
+def _log_missing(missing: list[str]) -> None:
+    """Log which means of confinement are missing, each of them once."""
+    for one in missing:
+        # A child may lie, and must not fill the memory with it.
+        if one not in _logged and len(_logged) < _MAX_LOGGED:
+            _logged.add(one)
+            LOG.warning('The converter is not confined by %s', one)
 
 
 class _Clock:

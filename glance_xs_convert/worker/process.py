@@ -61,14 +61,17 @@ class Child:
         self._errors = bytearray()
         self._errors_size = 0
         with contextlib.ExitStack() as stack:
-            source, target = (stack.enter_context(_duplicate(descriptor))
-                              for descriptor in (job.source, job.target))
-            self._process = _start(python, (source, target))
+            source, target = (
+                None if descriptor is None
+                else stack.enter_context(_duplicate(descriptor))
+                for descriptor in (job.source, job.target))
+            self._process = _start(python, [
+                one for one in (source, target) if one is not None])
         self._stdin, self._stdout, self._stderr = map(_pipe, (
             self._process.stdin, self._process.stdout, self._process.stderr))
         with contextlib.suppress(BrokenPipeError):
             self._stdin.write(protocol.encode_job(protocol.Job(
-                job.request, source, target)))
+                job.operation, job.request, source, target)))
 
     def __enter__(self) -> 'Child':
         return self

@@ -15,9 +15,9 @@
 The parent writes one line of JSON to the child's standard input, the job, and
 keeps that pipe open: when it is closed, because the parent has had enough or
 is gone, the child ends. The child writes lines of JSON to its standard output:
-its progress, and at last the result or the error. Each of these lines is an
-object with one member, whose name is the kind of message and whose value is
-an object, too.
+first how far it is confined, then its progress, and at last the result or the
+error. Each of these lines is an object with one member, whose name is the kind
+of message and whose value is an object, too.
 """
 
 import dataclasses
@@ -28,6 +28,17 @@ from glance_xs_convert import exceptions
 from glance_xs_convert import limits
 from glance_xs_convert import progress
 from glance_xs_convert import text
+
+#: What a child can be asked for.
+CONVERT = 'convert'
+CHECK = 'check'
+PROBE = 'probe'
+
+#: How far a child has to be confined before it reads an image.
+REQUIRED = 'required'
+BEST_EFFORT = 'best_effort'
+OFF = 'off'
+SANDBOXES = (REQUIRED, BEST_EFFORT, OFF)
 
 #: How often the child reports its progress, in seconds.
 REPORT_INTERVAL = 0.5
@@ -40,6 +51,7 @@ MAX_LINE = 16 * 1024
 MAX_TEXT = 1000
 
 #: The kinds of messages.
+CONFINED = 'confined'
 PROGRESS = 'progress'
 OUTCOME = 'outcome'
 ERROR = 'error'
@@ -56,6 +68,7 @@ class Request:
     :ivar max_memory: address space in bytes; 0 for no limit
     :ivar max_cpu_time: in seconds; 0 for no limit
     :ivar max_time: in seconds by the clock; 0 for no limit
+    :ivar sandbox: one of ``SANDBOXES``
     """
 
     limits: limits.Limits
@@ -64,20 +77,35 @@ class Request:
     max_memory: int = 0
     max_cpu_time: int = 0
     max_time: int = 0
+    sandbox: str = BEST_EFFORT
 
 
 @dataclasses.dataclass(frozen=True)
 class Job:
     """All that the child is told.
 
+    :ivar operation: ``CONVERT``, ``CHECK`` or ``PROBE``
     :ivar request: how to do it
-    :ivar source: the descriptor of the archive
-    :ivar target: the descriptor of the new disk
+    :ivar source: the descriptor of the archive; None for a probe
+    :ivar target: the descriptor of the new disk; None if none is written
     """
 
+    operation: str
     request: Request
-    source: int
-    target: int
+    source: int | None = None
+    target: int | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Confinement:
+    """How the child has locked itself in.
+
+    :ivar means: the names of the means that are in force
+    :ivar missing: which are not, and why; empty if all are
+    """
+
+    means: list[str]
+    missing: list[str]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -117,6 +145,40 @@ class Outcome:
     guest: Guest | None = None
 
 
+@dataclasses.dataclass(frozen=True)
+class Assessment:
+    """What the parent learns of an archive that was checked.
+
+    :ivar virtual_size: of the raw disk, in bytes
+    :ivar layers: how many there are
+    :ivar source_size: of the archive, in bytes
+    :ivar allocated: bytes that the raw disk would occupy
+    :ivar room: bytes that have to be free before it is begun
+    """
+
+    virtual_size: int
+    layers: int
+    source_size: int
+    allocated: int
+    room: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Findings:
+    """What a confined process could do when it tried: True if it could.
+
+    :ivar files: open a file or a directory
+    :ivar network: reach another host, or a socket of this one
+    :ivar programs: execute a program
+    :ivar processes: send a signal to another process, or start one
+    """
+
+    files: bool
+    network: bool
+    programs: bool
+    processes: bool
+
+
 def encode_job(job: Job) -> bytes:
     """The line that tells the child what to do."""
     return json.dumps(dataclasses.asdict(job)).encode() + b'\n'
@@ -130,6 +192,10 @@ def decode_job(line: bytes) -> Job:
     return Job(request=Request(limits=bounds, **request), **fields)
 
 
+def encode_confinement(confinement: Confinement) -> bytes:
+    return _line(CONFINED, dataclasses.asdict(confinement))
+
+
 def encode_progress(latest: progress.Progress) -> bytes:
     fields = dataclasses.asdict(latest)
     if latest.layer is not None:
@@ -137,7 +203,7 @@ def encode_progress(latest: progress.Progress) -> bytes:
     return _line(PROGRESS, fields)
 
 
-def encode_outcome(outcome: Outcome) -> bytes:
+def encode_outcome(outcome: Outcome | Assessment | Findings) -> bytes:
     return _line(OUTCOME, dataclasses.asdict(outcome))
 
 

@@ -35,6 +35,7 @@ _T = TypeVar('_T')
 _MAX_SIZE = 2 ** 63 - 1
 _MAX_NAME = 2500
 _MAX_REASON = 10000
+_MAX_ITEMS = 16
 _CLASS_NAME = re.compile(r'[A-Za-z]{1,64}')
 _SHA256 = re.compile(r'([0-9a-f]{64})?')
 
@@ -64,6 +65,11 @@ def parse(line: bytes) -> tuple[str, dict[str, Any]]:
     if not isinstance(fields, dict):
         raise Invalid('its value is not an object')
     return kind, fields
+
+
+def confinement(fields: dict[str, Any]) -> protocol.Confinement:
+    return _checked(protocol.Confinement, fields, {
+        'means': _texts, 'missing': _texts})
 
 
 def progress_of(fields: dict[str, Any], bounds: limits.Limits,
@@ -106,6 +112,25 @@ def _guest(fields: dict[str, Any]) -> protocol.Guest:
         'firmware': lambda value: value in (None, 'bios', 'uefi'),
         'is_paravirtualised': lambda value: isinstance(value, bool),
     })
+
+
+def assessment(fields: dict[str, Any], bounds: limits.Limits, source: int,
+               ) -> protocol.Assessment:
+    """What would come out; see ``outcome``."""
+    disk = _between(0, bounds.max_virtual_size)
+    return _checked(protocol.Assessment, fields, {
+        'virtual_size': disk,
+        'layers': _between(1, bounds.max_chain_length),
+        'source_size': _between(0, source),
+        'allocated': _size,
+        'room': _size,
+    })
+
+
+def findings(fields: dict[str, Any]) -> protocol.Findings:
+    flag = _is(bool)
+    return _checked(protocol.Findings, fields, {
+        'files': flag, 'network': flag, 'programs': flag, 'processes': flag})
 
 
 def error(fields: dict[str, Any]) -> exceptions.XsConvertError:
@@ -163,8 +188,12 @@ def _refuse(number: str) -> None:
     raise Invalid('it has a number that is not an integer')
 
 
-def _between(lowest: int, highest: int) -> Check:
+def _is(kind: type) -> Check:
     # A bool is an int, too, and is not meant.
+    return lambda value: type(value) is kind
+
+
+def _between(lowest: int, highest: int) -> Check:
     return lambda value: type(value) is int and lowest <= value <= highest
 
 
@@ -175,6 +204,11 @@ def _text(longest: int) -> Check:
     return lambda value: (isinstance(value, str) and len(value) <= longest
                           and value.isprintable()
                           and max(value, default='') <= '\uffff')
+
+
+def _texts(value: Any) -> bool:
+    return (isinstance(value, list) and len(value) <= _MAX_ITEMS
+            and all(map(_text(_MAX_NAME), value)))
 
 
 def _optional(check: Check) -> Check:

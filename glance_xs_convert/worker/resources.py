@@ -13,7 +13,6 @@
 """What the converter's process may use, and who comes first."""
 
 import contextlib
-import ctypes
 import os
 import resource
 
@@ -24,16 +23,11 @@ _NICENESS = 10
 #: How many files it may have open; it opens none but those of the package.
 _MAX_FILES = 64
 
-#: Flags of Linux's unshare(2).
-_CLONE_NEWUSER = 0x10000000
-_CLONE_NEWNET = 0x40000000
-
 
 def restrict(request: protocol.Request) -> None:
     """Limit the process, before it reads the image."""
     os.umask(0o077)
     _lower_priority()
-    _enter_empty_network()
     _limit(resource.RLIMIT_FSIZE, request.limits.max_virtual_size)
     _limit(resource.RLIMIT_NOFILE, _MAX_FILES)
     _limit(resource.RLIMIT_CORE, 0)
@@ -55,17 +49,6 @@ def _lower_priority() -> None:
     with (contextlib.suppress(OSError),
           open('/proc/self/autogroup', 'w') as autogroup):
         autogroup.write(str(_NICENESS))
-
-
-def _enter_empty_network() -> None:
-    """Enter an empty network namespace if permitted.
-
-    It takes a privilege, or a user namespace. It has to be done before there
-    are other threads.
-    """
-    libc = ctypes.CDLL(None)
-    if libc.unshare(_CLONE_NEWNET) and os.geteuid():
-        libc.unshare(_CLONE_NEWUSER | _CLONE_NEWNET)
 
 
 def _limit(which: int, value: int, grace: int = 0) -> None:

@@ -33,9 +33,11 @@ _BUFFER = 64 * 1024
 #: Before the end of the file, a read returns at least this many bytes, so that
 #: a peek shows the first sector.
 _LEAST = 512
-#: The interval, in milliseconds, at which a read that waits for data checks
-#: whether it is still wanted.
-_PATIENCE = 100
+#: The interval, in seconds, at which a read that waits for data checks whether
+#: it is still wanted.
+_PATIENCE = 0.1
+#: From this number on, select(2) cannot wait for a descriptor.
+_FD_SETSIZE = 1024
 
 
 class Interrupted(Exception):
@@ -155,7 +157,7 @@ class _Tap(io.RawIOBase):
 
         :raises Interrupted: nobody needs the data any more
         """
-        while self._waiter is not None and not self._waiter.poll(_PATIENCE):
+        while self._waiter is not None and not self._waiter():
             if self.interrupted:
                 raise Interrupted
 
@@ -165,8 +167,10 @@ class _Tap(io.RawIOBase):
         return len(data)
 
 
-def _waiter(file: BinaryIO) -> 'select.poll | None':
-    """Make a poll object for a pipe or socket; None for other files.
+def _waiter(file: BinaryIO) -> Callable[[], bool] | None:
+    """Make what waits a moment for data of a pipe or socket.
+
+    It is None for other files.
 
     A buffered file may have data even if its descriptor does not.
     """
@@ -176,6 +180,10 @@ def _waiter(file: BinaryIO) -> 'select.poll | None':
         descriptor = file.fileno()
     except OSError:
         return None
+    if descriptor < _FD_SETSIZE:
+        # Unlike poll(2), it works where no descriptor can be added.
+        return lambda: bool(select.select(
+            [descriptor], [], [], _PATIENCE)[0])
     waiter = select.poll()
     waiter.register(descriptor, select.POLLIN)
-    return waiter
+    return lambda: bool(waiter.poll(_PATIENCE * 1000))

@@ -25,8 +25,9 @@ PACKAGE = 'glance_xs_convert'
 
 #: Runs the child as the interpreter would, and writes what it has loaded.
 CHILD = '''
-import atexit, runpy, sys
-atexit.register(lambda: open({loaded!r}, 'w').write(' '.join(sys.modules)))
+import atexit, os, runpy, sys
+file = os.open({loaded!r}, os.O_WRONLY | os.O_CREAT)
+atexit.register(lambda: os.write(file, ' '.join(sys.modules).encode()))
 sys.argv = sys.argv[2:]
 runpy.run_module(sys.argv[0], run_name='__main__', alter_sys=True)
 '''
@@ -81,7 +82,7 @@ class Halves(base.WorkerCase):
         loaded = ended.stdout.split()
         self.assertIn(f'{PACKAGE}.worker.parent', loaded)
         self.assertNotIn(f'{PACKAGE}.api', loaded)
-        for module in ('child', 'resources'):
+        for module in ('child', 'resources', 'sandbox', 'seccomp'):
             self.assertNotIn(f'{PACKAGE}.worker.{module}', loaded)
         self.assertEqual([], [module for module in loaded if
                               module.startswith(f'{PACKAGE}.converter')])
