@@ -20,6 +20,7 @@ import typing
 
 from testbed.images import archive
 from testbed.images import chains
+from testbed.images import guest as guests
 from testbed.images import model
 from testbed.images import vhd
 
@@ -65,6 +66,14 @@ def small() -> Image:
     ])
     data = archive.tgz(archive.chain_members(layers))
     return Image('small.tgz', data, model.size(layers), model.sha256(layers))
+
+
+def guest() -> tuple[Image, guests.Files]:
+    """Snapshots of a disk with a file system, and the files on it."""
+    layers, files = guests.snapshots()
+    data = archive.tgz(archive.chain_members(layers))
+    return Image('guest.tgz', data, model.size(layers),
+                 model.sha256(layers)), files
 
 
 def refused() -> list[Refused]:
