@@ -417,8 +417,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main() -> None:
     cases = {'chain': Bench.chain, 'single': Bench.single,
-             'exports': Bench.exports, 'sparse': Bench.sparse, 'scattered': Bench.scattered,
-             'growth': Bench.series}
+             'exports': Bench.exports, 'sparse': Bench.sparse,
+             'scattered': Bench.scattered, 'growth': Bench.series}
     parser = argparse.ArgumentParser(
         description='Measure the converter next to its peers.')
     add_arguments(parser)

@@ -21,13 +21,14 @@ import sys
 
 from tests.fuzz import seeds
 
-TARGETS = ('structures', 'headers', 'compressed', 'roads', 'chains')
+TARGETS = ('structures', 'headers', 'compressed', 'roads', 'exports',
+           'chains')
 
 #: For one input: seconds, however busy the machine is, and MiB.
 TIMEOUT = 60
 MEMORY = 1500
 MAX_LENGTH = {'structures': 5120, 'headers': 6144, 'compressed': 2048,
-              'roads': 12288, 'chains': 512}
+              'roads': 12288, 'exports': 32768, 'chains': 512}
 
 _EXECUTIONS = re.compile(r'number_of_executed_units:\s*(\d+)')
 _COVERAGE = re.compile(r'cov: (\d+) ft: (\d+) corp: (\d+)')

@@ -28,8 +28,9 @@ from glance_xs_convert import limits
 from glance_xs_convert import text
 
 _SECTOR = extents.SECTOR_SIZE
-#: The number of disks that an error lists.
-_MOST_LISTED = 16
+#: The number of disks that an error lists, and of characters of their names.
+_MOST_LISTED = 8
+_LONGEST = 40
 
 
 @dataclasses.dataclass(frozen=True)
@@ -204,9 +205,13 @@ def choose(disks: list[ova_xml.Disk], choice: str | None) -> ova_xml.Disk:
 
 def describe(disk: ova_xml.Disk) -> str:
     """Return a disk's device, size and name."""
-    number = f' ({disk.position})' if disk.position else ''
-    return (f'{disk.label}{number}, {text.size(disk.size)}, '
-            f'"{disk.name}"')
+    number = f' ({_short(disk.position)})' if disk.position else ''
+    return (f'{_short(disk.label)}{number}, {text.size(disk.size)}, '
+            f'"{_short(disk.name)}"')
+
+
+def _short(name: str) -> str:
+    return text.printable(name, _LONGEST)
 
 
 def _listed(disks: list[ova_xml.Disk]) -> str:
