@@ -10,7 +10,7 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""The public functions convert, check and inspect, for paths and open files.
+"""The public functions: convert, check and inspect, by path or open file.
 
 They run in the calling process. Import them from the package itself.
 """
@@ -46,24 +46,25 @@ def convert(source: Source, target: files.Path, *,
             digest: bool = False) -> ConversionResult:
     """Convert a XenServer image to a raw disk.
 
-    The image may be a tar archive with a chain of VHDs, a single VHD, or a
+    The image may be a chain of VHDs in a tar archive, one VHD, or a
     XenServer export (.xva).
 
-    The disk is sparse. It is written under a temporary name beside the target,
-    and gets its own name once the whole image has been read and verified.
+    The disk is sparse. It is written under a temporary name beside the
+    target, and gets its name after the archive's last checksum was right.
 
-    :param source: the image: a path, or a file that is open for reading. If it
-                   is not seekable, images that must be read twice are refused.
-    :param target: path of the raw disk
-    :param limits: bounds on the image
-    :param progress: is kept up to date
-    :param overwrite: whether to replace an existing target
-    :param disk: device or number of the disk to convert, if an export holds
-                 several, for example xvdb or 1
-    :param digest: whether to compute the source's SHA-256
+    :param source: the image: a path, or a file open for reading. Where it
+                   is not seekable, images that have to be read twice are
+                   refused.
+    :param target: the path of the raw disk
+    :param limits: what the image may ask for
+    :param progress: kept up to date
+    :param overwrite: whether the target may exist
+    :param disk: device or number of the disk that is wanted of an export
+                 with several, for example xvdb or 1
+    :param digest: whether the source's SHA-256 is wanted
     :returns: a :class:`ConversionResult`
-    :raises XsConvertError: the image is refused, or a file cannot be read or
-                            written; nothing is left behind
+    :raises XsConvertError: the archive is refused, or a file cannot be read
+                            or written; nothing is left behind
     """
     with (_opened(source) as archive,
           files.new_file(target, overwrite, source=archive) as descriptor):
@@ -75,11 +76,11 @@ def convert(source: Source, target: files.Path, *,
 def check(source: Source, *, limits: limits.Limits = limits.DEFAULT,
           progress: progress.Progress | None = None,
           disk: str | None = None) -> CheckResult:
-    """Do everything that ``convert`` does, but write nothing.
+    """Do all that ``convert`` does, but write nothing.
 
     :param source: see :func:`convert`
     :param limits: see :func:`convert`
-    :param progress: is kept up to date
+    :param progress: kept up to date
     :param disk: see :func:`convert`
     :returns: a :class:`CheckResult`
     :raises XsConvertError: see :func:`convert`
@@ -92,12 +93,12 @@ def check(source: Source, *, limits: limits.Limits = limits.DEFAULT,
 def inspect(source: Source, *, limits: limits.Limits = limits.DEFAULT,
             progress: progress.Progress | None = None,
             ) -> Inspection:
-    """List the contents of an image, reading and verifying all of it.
+    """Find out what an image holds; all of it is read and verified.
 
     :param source: see :func:`convert`
     :param limits: see :func:`convert`
-    :param progress: is kept up to date
-    :returns: an :class:`Inspection`
+    :param progress: kept up to date
+    :returns: a :class:`Survey`
     :raises XsConvertError: see :func:`convert`
     """
     with _opened(source) as archive:

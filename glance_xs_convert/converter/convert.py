@@ -11,7 +11,7 @@
 # under the License.
 
 
-"""Converting, checking and inspecting an image: composition only."""
+"""From an archive to a raw disk: composition, and nothing else."""
 
 import dataclasses
 from typing import BinaryIO
@@ -39,18 +39,17 @@ from glance_xs_convert import progress
 
 @dataclasses.dataclass(frozen=True)
 class ConversionResult:
-    """The result of a conversion.
+    """What came out.
 
-    :ivar virtual_size: size of the raw disk, in bytes
+    :ivar virtual_size: of the raw disk, in bytes
     :ivar layers: the chain of VHDs, from the leaf to the base; empty if the
-                  disk comes from a XenServer export
-    :ivar bytes_written: bytes written to the raw disk; the rest is holes
-    :ivar source_size: size of the archive, in bytes
-    :ivar source_sha256: SHA-256 of the archive in hexadecimal digits; empty if
-                         it was not requested
-    :ivar disk: the export's description of the disk; None for a chain
-    :ivar guest: the export's description of the virtual machine; None for a
-                 chain
+                  disk came from a XenServer export
+    :ivar bytes_written: to the raw disk; the rest of it is holes
+    :ivar source_size: bytes of the archive
+    :ivar source_sha256: of the archive, in hexadecimal digits; empty if it
+                         was not asked for
+    :ivar disk: what the export says of the disk; None for a chain
+    :ivar guest: what it says of the virtual machine; None for a chain
     """
 
     virtual_size: int
@@ -64,15 +63,15 @@ class ConversionResult:
 
 @dataclasses.dataclass(frozen=True)
 class CheckResult:
-    """The result that a conversion would have, and the space it would need.
+    """What would come out, and what it would take.
 
-    :ivar virtual_size: size of the raw disk, in bytes
+    :ivar virtual_size: of the raw disk, in bytes
     :ivar layers: see :class:`ConversionResult`
-    :ivar source_size: size of the archive, in bytes
+    :ivar source_size: bytes of the archive
     :ivar allocated: bytes that the raw disk would occupy
-    :ivar room: bytes of free space that the conversion requires
-    :ivar disk_map: the layer that each sector comes from
-    :ivar first_sectors: findings in the first sectors of the disk
+    :ivar room: bytes that have to be free for it, or it is not begun
+    :ivar disk_map: which layer each sector comes from
+    :ivar first_sectors: what the first sectors of the disk show
     :ivar disk: see :class:`ConversionResult`
     :ivar guest: see :class:`ConversionResult`
     """
@@ -90,12 +89,12 @@ class CheckResult:
 
 @dataclasses.dataclass(frozen=True)
 class FoundDisk:
-    """A disk in an image.
+    """A disk that an image holds.
 
-    :ivar virtual_size: size of the disk, in bytes
-    :ivar stored: number of its bytes that are in the image; the rest is zeros
-    :ivar first_sectors: findings in its first sectors
-    :ivar disk: the export's description of the disk; None for a chain
+    :ivar virtual_size: in bytes
+    :ivar stored: bytes of it that are in the image; the rest is zeros
+    :ivar first_sectors: what its first sectors show
+    :ivar disk: what the export says of it; None for a chain
     """
 
     virtual_size: int
@@ -106,9 +105,9 @@ class FoundDisk:
 
 @dataclasses.dataclass(frozen=True)
 class Inspection:
-    """The contents of an image.
+    """What an image holds.
 
-    :ivar disks: the disk of a chain, or all disks of the virtual machine
+    :ivar disks: one, or as many as the virtual machine had
     :ivar layers: see :class:`ConversionResult`
     :ivar guest: see :class:`ConversionResult`
     """
@@ -125,14 +124,15 @@ def convert(source: BinaryIO, target: int, *,
             ) -> ConversionResult:
     """Convert a XenServer image to a raw disk.
 
-    :param source: the image, open for reading. If it is not seekable, images
-                   that must be read twice are refused.
-    :param target: descriptor of a new file, open for reading and writing
-    :param limits: bounds on the image
-    :param progress: is kept up to date
-    :param disk: device or number of the disk to convert, if an export holds
-                 several, for example xvdb or 1
-    :param digest: whether to compute the source's SHA-256
+    :param source: the image, open for reading. Where it is not seekable,
+                   images that have to be read twice are refused.
+    :param target: the descriptor of a new file, open for reading and
+                   writing
+    :param limits: what the image may ask for
+    :param progress: kept up to date
+    :param disk: device or number of the disk that is wanted of an export
+                 with several, for example xvdb or 1
+    :param digest: whether the source's SHA-256 is wanted
     :raises XsConvertError: the image is refused, or a file cannot be read
                             or written
     """
@@ -148,11 +148,11 @@ def convert(source: BinaryIO, target: int, *,
 def check(source: BinaryIO, *, limits: limits.Limits = limits.DEFAULT,
           progress: progress.Progress | None = None,
           disk: str | None = None) -> CheckResult:
-    """Do everything that ``convert`` does, but write nothing.
+    """Do all that ``convert`` does, but write nothing.
 
     :param source: see :func:`convert`
     :param limits: see :func:`convert`
-    :param progress: is kept up to date
+    :param progress: kept up to date
     :param disk: see :func:`convert`
     :raises XsConvertError: see :func:`convert`
     """
@@ -168,11 +168,11 @@ def check(source: BinaryIO, *, limits: limits.Limits = limits.DEFAULT,
 
 def inspect(source: BinaryIO, *, limits: limits.Limits = limits.DEFAULT,
             progress: progress.Progress | None = None) -> Inspection:
-    """List the contents of an image, reading and verifying all of it.
+    """Find out what an image holds; all of it is read and verified.
 
     :param source: see :func:`convert`
     :param limits: see :func:`convert`
-    :param progress: is kept up to date
+    :param progress: kept up to date
     :raises XsConvertError: see :func:`convert`
     """
     progress = progress or _new_progress()
@@ -194,7 +194,7 @@ def _new_progress() -> progress.Progress:
 
 
 class _Origin(NamedTuple):
-    """The origin of a disk, or all disks of an export."""
+    """What a disk was made of; of an export, perhaps all disks."""
 
     size: int
     layers: list[chain.Vhd]
@@ -204,10 +204,10 @@ class _Origin(NamedTuple):
 
 
 class _Wanted(NamedTuple):
-    """The disks to read from an export.
+    """What is wanted of an export with several disks.
 
-    :ivar disk: device or number of one disk; None without a choice
-    :ivar all_disks: whether to examine all disks and write none
+    :ivar disk: device or number of one; None if nobody has chosen
+    :ivar all_disks: all are to be looked at, and none is to be written
     """
 
     disk: str | None = None
@@ -217,7 +217,7 @@ class _Wanted(NamedTuple):
 def _write(source: intake.Source, raw: disk_file.DiskFile,
            limits: limits.Limits, progress: progress.Progress,
            wanted: _Wanted) -> _Origin:
-    """Write a disk in one pass, or with a survey if it is out of order."""
+    """In one pass if the archive is in order, or else with a survey."""
     start = source.tell() if source.seekable() else None
     try:
         return _pass(source, raw, limits, progress, wanted)
@@ -254,8 +254,8 @@ def _pass(source: intake.Source, raw: disk_file.DiskFile,
             return _Origin(export.size, [], export.chosen, export.guest)
         if wanted.disk is not None:
             raise exceptions.NoSuchDisk(
-                'the image is a chain of VHDs and has only one disk, so do '
-                'not choose one')
+                'the image is a chain of VHDs, which is one disk: there is '
+                'none to choose')
         vhds = image.VhdImage(opened.members, limits, surveyed)
         one_pass.run(vhds, raw, progress)
         return _Origin(vhds.size, vhds.vhds)

@@ -137,7 +137,7 @@ class BareVhds(cases.ConvertCase):
                            archive.zstandard([data])):
                 self.assert_refused(packed, exceptions.NotAnArchive)
         error = self.assert_refused(archive.gzipped([chain(1)[0].tobytes()]))
-        self.assertIn('it is a VHD', str(error))
+        self.assertIn('it is a compressed VHD', str(error))
 
 
 @ddt.ddt
