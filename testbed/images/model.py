@@ -103,13 +103,8 @@ def expected(layers: Layers) -> bytes:
 
 def sha256(layers: Layers) -> str:
     """The SHA-256 of the raw disk, in hexadecimal."""
-    return content_sha256(disk(layers))
-
-
-def content_sha256(content: sparse.Sparse) -> str:
-    """The SHA-256 of bytes that are mostly zeros, in hexadecimal."""
     digest = hashlib.sha256()
-    for piece in content.pieces():
+    for piece in disk(layers).pieces():
         if isinstance(piece, int):
             for _ in range(piece // len(sparse.ZEROS)):
                 digest.update(sparse.ZEROS)

@@ -17,6 +17,7 @@ All further arguments are libFuzzer's.
 
 import gc
 import importlib
+import shlex
 import sys
 
 import atheris
@@ -38,7 +39,9 @@ def main() -> None:
     options = {} if mutate is None else {'custom_mutator': mutate}
     gc.set_threshold(_GARBAGE)
     with rules.without_threads():
-        atheris.Setup([sys.argv[0], *sys.argv[2:]], target.test_one_input,
+        # With -merge=1, libFuzzer runs its first argument in a shell.
+        again = f'{shlex.quote(sys.executable)} -m tests.fuzz.engine {name}'
+        atheris.Setup([again, *sys.argv[2:]], target.test_one_input,
                       **options)
         atheris.Fuzz()
 

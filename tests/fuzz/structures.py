@@ -112,23 +112,26 @@ def check_footers(data: bytes) -> None:
 
 
 def test_one_input(data: bytes) -> None:
-    check_footers(data)
     rng = random.Random(zlib.crc32(data))
     with rules.bounded_time():
         first = attempt(data, rng)
-    road = rng.randrange(6)
-    if road == 0:
-        again = attempt(data, rng)
-        if (type(first), str(first)) != (type(again), str(again)):
-            raise rules.Broken('the size of the reads makes a difference')
-    if road not in (1, 2):
-        return
-    with rules.bounded_time():
-        last, known = surveyed(data, rng)
-    if isinstance(first, rules.Disk):
-        rules.same(first, last, 'after a survey')
-    if road == 1 and known is not None and known.footer is not None:
-        check_bare(data, last, known.footer.is_differencing)
+        road = rng.randrange(6)
+        if road == 0:
+            check_reads(first, attempt(data, rng))
+        elif road == 1:
+            check_footers(data)
+        elif road < 4:
+            last, known = surveyed(data, rng)
+            if isinstance(first, rules.Disk):
+                rules.same(first, last, 'after a survey')
+            if road == 2 and known is not None and known.footer is not None:
+                check_bare(data, last, known.footer.is_differencing)
+
+
+def check_reads(one: object, other: object) -> None:
+    """In whatever pieces a VHD is read, the same comes out."""
+    if (type(one), str(one)) != (type(other), str(other)):
+        raise rules.Broken('the size of the reads makes a difference')
 
 
 def check_bare(data: bytes, found: rules.Outcome, is_differencing: bool,
