@@ -10,11 +10,11 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""Landlock: a process gives up rights that the kernel then denies it.
+"""Landlock, with which a process gives up rights for good.
 
-Descriptors that are open stay usable. Source: Linux,
-``Documentation/userspace-api/landlock.rst`` and ``include/uapi/linux/
-landlock.h``. C libraries have no functions for it.
+Open descriptors stay usable. C libraries do not have functions for it. Source:
+Linux, ``Documentation/userspace-api/landlock.rst`` and
+``include/uapi/linux/landlock.h``.
 """
 
 import ctypes
@@ -30,16 +30,18 @@ _CREATE_RULESET_VERSION = 1
 #: The rights on files that each version of the ABI knows, as bits.
 _FILES = {1: (1 << 13) - 1, 2: (1 << 14) - 1, 3: (1 << 15) - 1,
           4: (1 << 15) - 1, 5: (1 << 16) - 1}
-#: To bind and to connect TCP sockets; from this version on.
+#: The rights to bind and to connect TCP sockets, and the first version of the
+#: ABI that knows them.
 _TCP = 0b11
 _TCP_ABI = 4
-#: To reach abstract Unix sockets and to send signals, outside the process.
+#: The rights to reach abstract Unix sockets and to send signals outside the
+#: process, and the first version of the ABI that knows them.
 _SCOPES = 0b11
 _SCOPES_ABI = 6
 
 
 class Unavailable(Exception):
-    """The kernel has no Landlock, or it is switched off."""
+    """The kernel does not support Landlock, or it is turned off."""
 
 
 class _RulesetAttributes(ctypes.Structure):
@@ -51,10 +53,10 @@ class _RulesetAttributes(ctypes.Structure):
 def restrict() -> list[str]:
     """Give up all rights, in this thread and those that it starts.
 
-    The process must not be able to gain privileges any more.
+    The process must have given up the ability to gain privileges.
 
-    :returns: what this kernel's version cannot deny
-    :raises Unavailable: nothing was given up
+    :returns: the rights that this kernel's version cannot deny
+    :raises Unavailable: the process has not given up anything
     """
     version = _version()
     attributes = _RulesetAttributes(
@@ -84,7 +86,7 @@ def _call(number: int, *arguments: object) -> int:
     if result < 0:
         error = ctypes.get_errno()
         raise Unavailable({
-            errno.ENOSYS: 'the kernel does not have it',
-            errno.EOPNOTSUPP: 'it is switched off in the kernel',
+            errno.ENOSYS: 'the kernel does not support it',
+            errno.EOPNOTSUPP: 'it is turned off in the kernel',
         }.get(error, os.strerror(error)))
     return result

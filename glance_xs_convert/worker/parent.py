@@ -10,10 +10,10 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""Having an image converted or checked by a process of its own.
+"""Running a conversion or a check in a process of its own.
 
-What the process says is checked, for it has read what a stranger has sent.
-What it has made is looked at.
+The process reads an image that a stranger has sent, so its messages and its
+result are checked.
 """
 
 from collections.abc import Callable
@@ -37,25 +37,25 @@ _T = TypeVar('_T')
 
 LOG = logging.getLogger(__name__)
 
-#: How often ``on_progress`` is called, in seconds.
+#: The interval between calls of ``on_progress``, in seconds.
 _INTERVAL = protocol.REPORT_INTERVAL / 2
-#: How long a child may be silent, in seconds. A sound one reports all the
-#: time, whatever it waits for.
+#: How long a child may be silent, in seconds. A healthy one keeps reporting,
+#: whatever it waits for.
 _MAX_SILENCE = 60.0
 
 OnProgress = Callable[[progress.Progress], None]
 
-#: What was logged to be missing: once is enough.
+#: The missing means that have been logged, which is done once.
 _logged: set[str] = set()
 _MAX_LOGGED = 16
 
 
 def interpreter(configured: str | None) -> str:
-    """The Python interpreter that a child can be run with.
+    """Return a Python interpreter to run a child with.
 
-    :param configured: Glance's ``[wsgi] python_interpreter``; where it is
-                       not set and the process is not a Python interpreter, as
-                       under uWSGI, the one of the environment is taken
+    :param configured: Glance's ``[wsgi] python_interpreter``. If it is not set
+                       and the process is not a Python interpreter, as under
+                       uWSGI, the interpreter of the environment is used.
     """
     if configured:
         return configured
@@ -72,12 +72,12 @@ def interpreter(configured: str | None) -> str:
 def convert_file(source: str, target: str, request: protocol.Request, *,
                  python: str, on_progress: OnProgress,
                  progress_timeout: float = math.inf) -> protocol.Outcome:
-    """Convert an archive to a new raw disk, both in staging.
+    """Convert an archive to a new raw disk, both in the staging area.
 
-    An import starts again after a crash, so the disk is not flushed.
+    The disk is not flushed, because an import starts again after a crash.
 
-    :param source: the path of the archive
-    :param target: the path of the raw disk, which nobody else may read
+    :param source: path of the archive
+    :param target: path of the raw disk, which only its owner may read
 
     For other parameters and errors, see ``convert`` and ``files``.
     """
@@ -93,24 +93,25 @@ def convert(source: int, target: int, request: protocol.Request, *,
             progress_timeout: float = math.inf) -> protocol.Outcome:
     """Convert an archive to a raw disk.
 
-    :param source: the descriptor of the archive
-    :param target: the descriptor of a new file, open for reading and writing
-    :param python: the interpreter to run, see ``interpreter``
-    :param on_progress: called a few times a second, also when nothing has
-                        happened; what it raises ends the conversion
+    :param source: descriptor of the archive
+    :param target: descriptor of a new file, open for reading and writing
+    :param python: interpreter to run, see ``interpreter``
+    :param on_progress: called a few times a second, even without progress; an
+                        error that it raises ends the conversion
     :param progress_timeout: seconds without progress after which the
-                             conversion is ended
-    :raises XsConvertError: the child's error, or it ended without one
+                             conversion ends
+    :raises XsConvertError: the child reported an error, or ended without a
+                            result
     """
     largest = _largest(source)
     outcome = _run(
         protocol.Job(protocol.CONVERT, request, source, target), python,
         on_progress, progress_timeout, lambda fields: replies.outcome(
             fields, request.limits, request.digest, largest))
-    # The child has ended, and does not write to it any more.
+    # The child has ended and cannot write to the file any more.
     found = os.fstat(target).st_size
     if found != outcome.virtual_size:
-        LOG.error('The converter announced a disk of %d bytes and wrote one '
+        LOG.error('The converter announced a disk of %d bytes but wrote one '
                   'of %d', outcome.virtual_size, found)
         raise _invalid()
     return outcome
@@ -135,9 +136,9 @@ def probe(request: protocol.Request, *, python: str) -> protocol.Findings:
 def _run(job: protocol.Job, python: str, on_progress: OnProgress,
          progress_timeout: float, outcome_of: Callable[[dict[str, Any]], _T],
          ) -> _T:
-    """Have a child do its job.
+    """Run a child until its job is done.
 
-    :param outcome_of: makes the result out of the fields of a message
+    :param outcome_of: makes the result from the fields of a message
     """
     with process.Child(python, job) as child:
         clock = _Clock(job.request.max_time, progress_timeout)
@@ -158,7 +159,7 @@ def _run(job: protocol.Job, python: str, on_progress: OnProgress,
                         clock.progressed(replies.progress_of(
                             fields, job.request.limits))
                     else:
-                        raise replies.Invalid(f'it is of the kind {kind!a}')
+                        raise replies.Invalid(f'its kind is {kind!a}')
                 if clock.ticks():
                     on_progress(clock.latest)
         except replies.Invalid as error:
@@ -180,15 +181,15 @@ def _log_missing(missing: list[str]) -> None:
         # A child may lie, and must not fill the memory with it.
         if one not in _logged and len(_logged) < _MAX_LOGGED:
             _logged.add(one)
-            LOG.warning('The converter is not confined by %s', one)
+            LOG.warning('The converter is not fully confined: %s', one)
 
 
 class _Clock:
-    """How long a conversion takes, is silent, and makes no progress.
+    """Measures a conversion's time, silence, and time without progress.
 
-    :param max_time: in seconds; 0 for any
-    :param progress_timeout: in seconds
-    :ivar latest: the progress that was reported last
+    :param max_time: longest time in seconds; 0 for no limit
+    :param progress_timeout: longest time without progress, in seconds
+    :ivar latest: the last progress reported
     """
 
     def __init__(self, max_time: int, progress_timeout: float) -> None:
@@ -207,9 +208,9 @@ class _Clock:
             self.latest, self._changed = latest, time.monotonic()
 
     def ticks(self) -> bool:
-        """Whether it is time to tell the progress.
+        """Whether it is time to pass the progress on.
 
-        :raises ConverterStopped: a time is over
+        :raises ConverterStopped: a time limit is exceeded
         """
         now = time.monotonic()
         if now - self._changed > self._progress_timeout:

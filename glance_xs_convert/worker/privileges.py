@@ -10,7 +10,7 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""Privileges that a process gives up for good."""
+"""Giving up a process's privileges for good."""
 
 import ctypes
 import os
@@ -43,8 +43,8 @@ class _CapabilitySets(ctypes.Structure):
 def enter_empty_network() -> None:
     """Enter an empty network namespace if permitted.
 
-    It takes a privilege, or a user namespace. It has to be done before there
-    are other threads.
+    This requires a privilege or a user namespace, and must happen before the
+    process has other threads.
     """
     libc = ctypes.CDLL(None)
     if libc.unshare(_CLONE_NEWNET) and os.geteuid():
@@ -52,19 +52,19 @@ def enter_empty_network() -> None:
 
 
 def drop() -> None:
-    """Give up all capabilities, and the ways to get them.
+    """Give up all capabilities and all ways to gain them.
 
-    The process leaves no core dump, and others of the same user cannot look
-    into it.
+    The process does not leave core dumps either, and other processes of the
+    same user cannot inspect it.
 
     :raises OSError: the kernel refuses
     """
     libc = ctypes.CDLL(None, use_errno=True)
     capability = 0
-    # There is no such capability any more, or no privilege to drop it.
+    # This ends after the last capability, or without the privilege to drop.
     while not _prctl(libc, _PR_CAPBSET_DROP, capability):
         capability += 1
-    # Older kernels know no ambient ones.
+    # Older kernels do not have ambient capabilities.
     _prctl(libc, _PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL)
     header = _CapabilityHeader(_CAPABILITY_VERSION_3, 0)
     nothing = (_CapabilitySets * 2)()

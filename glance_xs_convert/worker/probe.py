@@ -10,7 +10,7 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""What a confined process can still do, found out by trying."""
+"""Finding out by trial what a confined process can still do."""
 
 import _socket  # The module socket loads selectors.
 import errno
@@ -19,16 +19,16 @@ import sys
 
 from glance_xs_convert.worker import protocol
 
-#: An address that is kept for documentation (RFC 5737): nobody has it.
+#: An address reserved for documentation (RFC 5737), which nobody has.
 _ADDRESS = ('192.0.2.1', 9)
 #: The exit status of a process that could not execute a program.
 _NOT_EXECUTED = 99
-#: No program can be given an argument of so many characters.
+#: The length of an argument that is too long for any program, in characters.
 _TOO_LONG = 256 * 1024
 
 
 def look() -> protocol.Findings:
-    """Try to leave the sandbox; nothing is changed by that."""
+    """Try to break out of the sandbox, without changing anything."""
     return protocol.Findings(
         files=_can_open_files(), network=_can_reach_network(),
         programs=_can_execute(), processes=_can_signal() or _can_fork())
@@ -45,9 +45,9 @@ def _can_open_files() -> bool:
 
 
 def _can_reach_network() -> bool:
-    """Find out whether there is a way to another host."""
+    """Whether the process can reach another host."""
     try:
-        # To connect for datagrams sends none.
+        # Connecting a datagram socket does not send anything.
         _socket.socket(_socket.AF_INET, _socket.SOCK_DGRAM).connect(_ADDRESS)
     except OSError:
         return False
@@ -59,7 +59,8 @@ def _can_execute() -> bool:
     try:
         child = os.fork()
     except OSError:
-        # It would replace this process: let it fail at the last moment.
+        # A program would replace this process, so make it fail at the last
+        # moment.
         try:
             os.execv(program, [program, _TOO_LONG * 'x'])  # nosec B606
         except OSError as error:
@@ -74,7 +75,7 @@ def _can_execute() -> bool:
 
 
 def _can_signal() -> bool:
-    """Find out whether the parent could be sent a signal."""
+    """Whether the process can send its parent a signal."""
     try:
         os.kill(os.getppid(), 0)
     except OSError:

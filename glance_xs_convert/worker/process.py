@@ -10,7 +10,7 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""A converter's process as its parent has it: started, heard and ended."""
+"""A converter's process, as its parent starts, hears and ends it."""
 
 from collections.abc import Iterator
 from collections.abc import Sequence
@@ -28,31 +28,32 @@ from glance_xs_convert.worker import protocol
 
 _CHILD = 'glance_xs_convert.worker.child'
 
-#: How long the parent waits before it looks around, in seconds.
+#: How long the parent waits for messages before it checks the time, in
+#: seconds.
 _TICK = 2 * protocol.REPORT_INTERVAL
 _PIPE_SIZE = 64 * 1024
-#: What is kept of the child's standard error, in bytes, and how much it may
-#: write there.
+#: How much of the child's standard error is kept, in bytes, and how much it
+#: may write there.
 _STDERR_KEPT = 4096
 _STDERR_MAX = 1024 ** 2
-#: How often the child may make its parent look, at once and each second: ten
-#: times as often as a sound one does.
+#: How often the child may wake its parent up, at once and per second: ten
+#: times as often as a healthy one does.
 _BURST = 100
 _RATE = 20 / protocol.REPORT_INTERVAL
 
 
 class Flood(Exception):
-    """The child writes more than a sound one does."""
+    """The child writes more than a healthy one would."""
 
 
 class Child:
     """A converter's process.
 
-    To be used as a context manager; the process has ended when it is left.
+    Use it as a context manager; leaving it ends the process.
 
-    :param python: the interpreter that runs it
-    :param job: with the parent's descriptors
-    :raises ConverterStopped: it cannot be started
+    :param python: interpreter that runs it
+    :param job: job with the parent's descriptors
+    :raises ConverterStopped: the process cannot be started
     """
 
     def __init__(self, python: str, job: protocol.Job) -> None:
@@ -81,11 +82,12 @@ class Child:
         self._stderr.close()
 
     def lines(self) -> Iterator[list[bytes]]:
-        """What the child writes, line by line, until it closes its output.
+        """Yield the child's lines until it closes its output.
 
-        Every now and then there is an empty list, so that time can be told.
+        An empty list comes at least once a second, so that the caller can
+        check the time.
 
-        :raises Flood: it is too much, or too often
+        :raises Flood: the child writes too much, or too often
         """
         rest = b''
         with selectors.DefaultSelector() as selector:
@@ -105,9 +107,9 @@ class Child:
                 yield lines
 
     def end(self) -> int | None:
-        """End the child, unless it has ended.
+        """End the child, unless it has ended already.
 
-        :returns: its exit status; None if it cannot be ended
+        :returns: its exit status, or None if it does not end
         """
         for pipe in (self._stdin, self._stdout):
             with contextlib.suppress(OSError):
@@ -119,7 +121,7 @@ class Child:
         return None
 
     def last_words(self) -> str:
-        """The end of what it wrote to standard error, once it has ended."""
+        """Return the end of the ended child's standard error."""
         with (contextlib.suppress(Flood),
               selectors.DefaultSelector() as selector):
             selector.register(self._stderr, selectors.EVENT_READ)
@@ -128,7 +130,7 @@ class Child:
         return self._errors.decode(errors='backslashreplace')
 
     def _keep_errors(self) -> bool:
-        """Read some of standard error; False at its end."""
+        """Read from standard error; return False at its end."""
         data = os.read(self._stderr.fileno(), _PIPE_SIZE)
         self._errors += data
         del self._errors[:-_STDERR_KEPT]
@@ -138,9 +140,9 @@ class Child:
         return bool(data)
 
     def _count(self, events: int, unfinished: int) -> None:
-        """Count what has come.
+        """Count the child's events.
 
-        :param unfinished: bytes of a line that has no end yet
+        :param unfinished: bytes of the last line, if it is incomplete
         """
         self._heard += events
         elapsed = time.monotonic() - self._started
@@ -153,7 +155,7 @@ def _start(python: str, descriptors: Sequence[int],
            ) -> 'subprocess.Popen[bytes]':
     environment = {
         'LC_ALL': 'C.UTF-8',
-        # Else each thread reserves address space by the gigabyte.
+        # Otherwise each thread reserves gigabytes of address space.
         'MALLOC_ARENA_MAX': '1',
         'PATH': os.defpath,
         'PYTHONPATH': os.pathsep.join(
@@ -173,7 +175,7 @@ def _start(python: str, descriptors: Sequence[int],
 
 @contextlib.contextmanager
 def _duplicate(descriptor: int) -> Iterator[int]:
-    """A copy with a number that is not one of the standard streams'."""
+    """Duplicate a descriptor, with a number above the standard streams'."""
     copy = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, 3)
     try:
         yield copy

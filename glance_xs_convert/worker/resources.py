@@ -10,7 +10,7 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""What the converter's process may use, and who comes first."""
+"""The resource limits and the priority of the converter's process."""
 
 import contextlib
 import os
@@ -18,14 +18,14 @@ import resource
 
 from glance_xs_convert.worker import protocol
 
-#: What the process adds to its niceness: it gets what others leave.
+#: How much the process adds to its niceness, to run after others.
 _NICENESS = 10
-#: How many files it may have open; it opens none but those of the package.
+#: How many files it may have open; it only opens the package's own.
 _MAX_FILES = 64
 
 
 def restrict(request: protocol.Request) -> None:
-    """Limit the process, before it reads the image."""
+    """Limit the process before it reads the image."""
     os.umask(0o077)
     _lower_priority()
     _limit(resource.RLIMIT_FSIZE, request.limits.max_virtual_size)
@@ -39,10 +39,10 @@ def restrict(request: protocol.Request) -> None:
 
 
 def _lower_priority() -> None:
-    """Let Glance's requests go first where there are too few processors.
+    """Give Glance's requests precedence if there are too few processors.
 
-    Linux may schedule by sessions, of which the process has its own: then it
-    is the session's niceness that counts.
+    Linux may schedule by session, and the process has its own session. In that
+    case the session's niceness counts.
     """
     with contextlib.suppress(OSError):
         os.nice(_NICENESS)
@@ -52,9 +52,9 @@ def _lower_priority() -> None:
 
 
 def _limit(which: int, value: int, grace: int = 0) -> None:
-    """Set a limit, no higher than it is.
+    """Set a limit, or keep the present one if that is lower.
 
-    :param grace: how much more than the value kills the process
+    :param grace: how far beyond the value the kernel kills the process
     """
     _, hard = resource.getrlimit(which)
     if hard == resource.RLIM_INFINITY:

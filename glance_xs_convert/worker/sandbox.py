@@ -10,19 +10,21 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""Locking the process in, before it reads the first byte of the image.
+"""Confining the process before it reads the first byte of the image.
 
-Each means holds what it can if another is missing:
+There are several means, each of which confines the process as far as it can if
+others are missing:
 
-1. It has no privileges, and no way to get them.
-2. Landlock: it has no right on any file, and can use neither TCP nor signals
-   to others.
-3. Its limits are such that no descriptor can be added: no file is opened and
-   no socket made, by whatever call.
-4. A filter leaves only the system calls that a conversion needs.
+1. Privileges: the process gives them up, and all ways to gain them.
+2. Landlock: the process cannot access files by path, use TCP, or send signals
+   to other processes.
+3. Limits: the process cannot add a descriptor, so it cannot open a file or
+   make a socket by any call.
+4. Seccomp: a filter allows only the system calls that a conversion needs.
 
-They are taken in this order, since each rules out what it takes to set up
-those before it. There is one thread then: those that it starts inherit it.
+They are set up in this order, because each prevents setting up those before
+it. The process has one thread at that time; the threads that it starts later
+inherit them.
 """
 
 from collections.abc import Callable
@@ -39,20 +41,20 @@ from glance_xs_convert.worker import seccomp
 
 _T = TypeVar('_T')
 
-#: The means, by the names that operators read.
+#: The names of the means, for operators.
 PRIVILEGES = 'dropped privileges'
 LANDLOCK = 'Landlock'
-LIMITS = 'the limit of descriptors'
+LIMITS = 'the limit on descriptors'
 SECCOMP = 'seccomp'
 MEANS = (PRIVILEGES, LANDLOCK, LIMITS, SECCOMP)
 
 
 def enter(wanted: str) -> protocol.Confinement:
-    """Lock the process in; all that it will load has to be loaded.
+    """Confine the process, which must have loaded everything that it needs.
 
     :param wanted: ``protocol.REQUIRED`` or ``protocol.BEST_EFFORT``
-    :returns: what is in force
-    :raises SandboxIncomplete: it is required, and a means is missing
+    :returns: the means that are in force
+    :raises SandboxIncomplete: all means are required, but one is missing
     """
     attempts = _Attempts()
     calls = attempts.run(SECCOMP, seccomp.Filter)
@@ -64,27 +66,27 @@ def enter(wanted: str) -> protocol.Confinement:
     missing = [f'{name}: {reason}'
                for name, reason in attempts.failures.items()]
     if lacks and SECCOMP in attempts.failures:
-        # The filter denies that, too.
+        # The filter would deny this, too.
         missing.append(f'{LANDLOCK}: this kernel cannot deny '
-                       f'{" nor ".join(lacks)}')
+                       f'{" or ".join(lacks)}')
     if missing and wanted == protocol.REQUIRED:
         raise exceptions.SandboxIncomplete(
-            f'the converter cannot be confined by {"; nor by ".join(missing)}')
+            f'the converter cannot be fully confined: {"; ".join(missing)}')
     return protocol.Confinement(
         [name for name in MEANS if name not in attempts.failures], missing)
 
 
 class _Attempts:
-    """What was tried.
+    """The attempts to set up the means.
 
-    :ivar failures: why a means cannot be had, by its name
+    :ivar failures: the reasons why means are missing, by their names
     """
 
     def __init__(self) -> None:
         self.failures: dict[str, str] = {}
 
     def run(self, name: str, step: Callable[[], _T]) -> _T | None:
-        """Take a step; None if it fails."""
+        """Take a step, and return None if it fails."""
         try:
             return step()
         except (landlock.Unavailable, seccomp.Unavailable) as error:
@@ -95,12 +97,12 @@ class _Attempts:
 
 
 def load_libraries() -> None:
-    """Load what the C library loads when it is first needed."""
+    """Load the libraries that the C library loads on demand."""
     try:
-        # To end a thread from within.
+        # It is needed to end a thread from within.
         ctypes.CDLL('libgcc_s.so.1')
     except OSError:
-        # Other C libraries do without.
+        # Other C libraries do not need it.
         return
 
 

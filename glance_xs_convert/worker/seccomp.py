@@ -10,11 +10,11 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""A filter for system calls, made by the distribution's libseccomp.
+"""A filter for system calls, made with the distribution's libseccomp.
 
-Only what a conversion needs is left. It can read, write and measure files
-that are open, and get memory; it can start threads, wait, and end. It cannot
-open, execute, connect, trace, or start processes: such calls fail.
+It allows only the calls that a conversion needs: the process can read, write
+and measure open files, allocate memory, start threads, wait, and end. Calls
+that open files, execute programs, connect, trace or start processes fail.
 """
 
 import ctypes
@@ -23,7 +23,7 @@ import os
 import platform
 
 _LIBRARY = 'libseccomp.so.2'
-#: Where the first argument of clone(2) holds the flags.
+#: The architectures on which clone(2) has its flags in the first argument.
 _MACHINES = ('x86_64', 'aarch64')
 
 #: Actions, from seccomp.h.
@@ -40,14 +40,14 @@ _MASKED_EQUAL = 7
 _CLONE_THREAD = 0x00010000
 _PROT_EXEC = 4
 _AT_EMPTY_PATH = 0x1000
-#: fcntl(2): the commands that only look.
+#: The commands of fcntl(2) that change nothing.
 _F_GETFD = 1
 _F_GETFL = 3
 
-#: Calls that are allowed whatever their arguments are. A name that the
-#: architecture does not have is passed over.
+#: Calls that are allowed with any arguments. Names that the architecture does
+#: not have are ignored.
 _CALLS = (
-    # Files that are open.
+    # Open files.
     'close', 'fadvise64', 'fallocate', 'fdatasync', 'fstat', 'fstatfs',
     'fsync', 'ftruncate', 'lseek', 'poll', 'ppoll', 'pread64', 'preadv',
     'preadv2', 'pselect6', 'pwrite64', 'pwritev', 'pwritev2', 'read', 'readv',
@@ -62,7 +62,7 @@ _CALLS = (
     'gettimeofday', 'nanosleep', 'restart_syscall', 'rt_sigaction',
     'rt_sigpending', 'rt_sigprocmask', 'rt_sigreturn', 'rt_sigtimedwait',
     'sigaltstack', 'time',
-    # What it is.
+    # Information on the process and the system.
     'getcpu', 'getegid', 'geteuid', 'getgid', 'getpid', 'getppid',
     'getrandom', 'getrlimit', 'getrusage', 'gettid', 'getuid', 'sysinfo',
     'times', 'uname',
@@ -72,7 +72,7 @@ _CALLS = (
 
 
 class Unavailable(Exception):
-    """There is no filter."""
+    """The filter is not in force."""
 
 
 class _Comparison(ctypes.Structure):
@@ -81,9 +81,9 @@ class _Comparison(ctypes.Structure):
 
 
 class Filter:
-    """A filter that lets the kernel refuse all other calls.
+    """A filter with which the kernel refuses all other calls.
 
-    :raises Unavailable: it cannot be made
+    :raises Unavailable: the filter cannot be made
     """
 
     def __init__(self) -> None:
@@ -114,8 +114,8 @@ class Filter:
         for name in _CALLS:
             self._allow(name)
         pid = os.getpid()
-        # The C library starts threads by clone where clone3 is missing; the
-        # arguments of the latter cannot be looked at.
+        # The C library starts threads with clone if clone3 is missing. A
+        # filter cannot examine the arguments of clone3.
         self._add('clone3', _ERRNO | errno.ENOSYS)
         self._allow('clone', (0, _MASKED_EQUAL, _CLONE_THREAD, _CLONE_THREAD))
         self._allow('mmap', (2, _MASKED_EQUAL, _PROT_EXEC, 0))
@@ -126,7 +126,7 @@ class Filter:
             self._allow('fcntl', (1, _EQUAL, command, 0))
         for name in ('kill', 'tgkill'):
             self._allow(name, (0, _EQUAL, pid, 0))
-        # Reading limits, not setting them: of itself, and with no new ones.
+        # Allow the process to read its own limits, but not to set them.
         self._allow('prlimit64', (0, _EQUAL, 0, 0), (2, _EQUAL, 0, 0))
 
     def _allow(self, name: str,
@@ -135,7 +135,7 @@ class Filter:
 
     def _add(self, name: str, action: int,
              *comparisons: tuple[int, int, int, int]) -> None:
-        """Add a rule; the comparisons must all be true."""
+        """Add a rule, which applies if all comparisons are true."""
         number = self._library.seccomp_syscall_resolve_name(name.encode())
         if number < 0:
             return
@@ -146,6 +146,6 @@ class Filter:
             array))
 
     def _check(self, result: int) -> None:
-        """See whether libseccomp, which returns -errno, has succeeded."""
+        """Check that libseccomp, which returns -errno, has succeeded."""
         if result:
             raise Unavailable(os.strerror(-result))

@@ -250,7 +250,7 @@ class Required(AttackCase):
     def test_missing(self):
         for off in (L, F, S):
             error = self.assert_ends(
-                exceptions.SandboxIncomplete, 'cannot be confined by',
+                exceptions.SandboxIncomplete, 'cannot be fully confined',
                 base.small_archive(), sandbox=protocol.REQUIRED,
                 python=self.python([], [off]))
             self.assertIn('it is switched off', error.reason)
@@ -261,5 +261,6 @@ class Required(AttackCase):
         logged = []
         for _ in range(2):
             self.attack([], [S])
-            logged.append(f'not confined by {sandbox.SECCOMP}' in self.logged)
+            logged.append(
+                f'not fully confined: {sandbox.SECCOMP}' in self.logged)
         self.assertEqual([True, False], logged)
