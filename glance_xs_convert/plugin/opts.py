@@ -63,7 +63,8 @@ Possible values:
 Record the origin of a converted image in its properties.
 
 The properties are ``xs_convert_source_format``, ``xs_convert_layers``,
-``xs_convert_archive_size`` and ``xs_convert_archive_sha256``.
+``xs_convert_archive_size`` and ``xs_convert_archive_sha256``, and for a
+XenServer export also ``xs_convert_vm_name`` and ``xs_convert_product``.
 """),
     cfg.StrOpt(
         'on_plain_upload',
