@@ -13,13 +13,14 @@
 """``glance-xs-convert check``."""
 
 import argparse
+import sys
 from typing import Any
 
 from cliff import show
 
-from glance_xs_convert import api
 from glance_xs_convert.cli import common
 from glance_xs_convert.cli import findings
+from glance_xs_convert.worker import parent
 
 _GIB = 1024 ** 3
 
@@ -39,25 +40,27 @@ class Check(common.Command, show.ShowOne):
         parser = super().get_parser(prog_name)
         common.add_archive(parser)
         common.add_disk(parser)
+        common.add_sandbox(parser)
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace,
                     ) -> tuple[tuple[str, ...], tuple[Any, ...]]:
-        with common.source(
-                parsed_args, self.app.stderr) as (source, progress):
-            result = api.check(source, limits=common.limits(parsed_args),
-                               progress=progress, disk=parsed_args.disk)
+        with common.opened(
+                parsed_args, self.app.stderr) as (archive, on_progress):
+            result = parent.check(
+                archive.fileno(), common.request(parsed_args),
+                python=parent.interpreter(sys.executable),
+                on_progress=on_progress)
         fields = {
             'importable': True,
-            'layers': max(1, len(result.layers)),
+            'layers': result.layers,
             'virtual_size': common.Size(result.virtual_size),
             'min_disk': -(-result.virtual_size // _GIB),
             'archive_size': common.Size(result.source_size),
             'raw_allocated': common.Size(result.allocated),
             'staging_space': common.Size(result.source_size + result.room),
-            **findings.first_sectors(result.first_sectors),
+            **findings.first_sectors(result),
         }
-        hints = findings.hints(result.first_sectors, result.guest)
-        if hints:
-            fields['hint'] = '; '.join(hints)
+        if result.hints:
+            fields['hint'] = '; '.join(result.hints)
         return tuple(fields), tuple(fields.values())

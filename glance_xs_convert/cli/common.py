@@ -15,7 +15,9 @@
 import argparse
 from collections.abc import Iterator
 import contextlib
+import dataclasses
 import io
+import logging
 import sys
 from typing import BinaryIO
 from typing import TextIO
@@ -24,14 +26,18 @@ from typing import TYPE_CHECKING
 from cliff import columns
 from cliff import command
 
-from glance_xs_convert import api
 from glance_xs_convert.cli import progress_display
 from glance_xs_convert import exceptions
+from glance_xs_convert import files
 from glance_xs_convert import limits as limits_
 from glance_xs_convert import progress
 from glance_xs_convert import text
+from glance_xs_convert.worker import parent
+from glance_xs_convert.worker import protocol
 
 if TYPE_CHECKING:
+    from glance_xs_convert import api
+
     _IntColumn = columns.FormattableColumn[int]
 else:
     _IntColumn = columns.FormattableColumn
@@ -87,6 +93,16 @@ def add_disk(parser: argparse.ArgumentParser) -> None:
              'or its number, for example xvdb or 1')
 
 
+def add_sandbox(parser: argparse.ArgumentParser) -> None:
+    """Add the choice of how far the converter is confined."""
+    parser.add_argument(
+        '--sandbox', choices=protocol.SANDBOXES,
+        default=protocol.BEST_EFFORT,
+        help='whether the process that reads the image is locked in before: '
+             'required fails where the kernel lacks a means, best_effort '
+             'does what can be done (default: %(default)s)')
+
+
 def _positive(argument: str) -> int:
     """An argument as a positive number.
 
@@ -108,10 +124,42 @@ def limits(parsed_args: argparse.Namespace) -> limits_.Limits:
         max_chain_length=parsed_args.max_chain_length)
 
 
+def request(parsed_args: argparse.Namespace) -> protocol.Request:
+    """What the process that reads the image is asked for."""
+    return protocol.Request(
+        limits(parsed_args), disk=parsed_args.disk,
+        sandbox=parsed_args.sandbox)
+
+
+@contextlib.contextmanager
+def opened(parsed_args: argparse.Namespace, stream: TextIO,
+           wanted: bool | None = None,
+           ) -> Iterator[tuple[BinaryIO, parent.OnProgress]]:
+    """Open the archive for another process.
+
+    :param stream: where the progress is shown meanwhile
+    :param wanted: whether to show it; None to decide by whether the stream
+                   is a terminal
+    :returns: the archive, and what is to be called with the progress
+    :raises UnreadableSource: there is no archive
+    """
+    seen = progress.Progress()
+    # What a kernel lacks is the host's affair, which status tells of.
+    logging.getLogger(parent.__name__).setLevel(logging.ERROR)
+    with contextlib.ExitStack() as stack:
+        if parsed_args.archive == _STANDARD_INPUT:
+            file = _standard_input()
+        else:
+            file = stack.enter_context(files.opened(parsed_args.archive))
+        stack.enter_context(progress_display.shown(seen, stream, wanted))
+        yield file, lambda latest: vars(seen).update(
+            dataclasses.asdict(latest))
+
+
 @contextlib.contextmanager
 def source(parsed_args: argparse.Namespace, stream: TextIO,
            wanted: bool | None = None,
-           ) -> Iterator[tuple[api.Source, progress.Progress]]:
+           ) -> 'Iterator[tuple[api.Source, progress.Progress]]':
     """The archive, as the converter takes it, and what it keeps up to date.
 
     :param stream: where the progress is shown meanwhile

@@ -14,11 +14,14 @@
 
 import argparse
 import os
+import sys
 import time
 
-from glance_xs_convert import api
 from glance_xs_convert.cli import common
+from glance_xs_convert import files
 from glance_xs_convert import text
+from glance_xs_convert.worker import parent
+from glance_xs_convert.worker import protocol
 
 #: The unit of ``st_blocks``, whatever the file system's block size.
 _STAT_BLOCK = 512
@@ -38,6 +41,7 @@ class Convert(common.Command):
         parser = super().get_parser(prog_name)
         common.add_archive(parser)
         common.add_disk(parser)
+        common.add_sandbox(parser)
         parser.add_argument(
             'raw', metavar='RAW', help='the raw disk to be written')
         parser.add_argument(
@@ -57,19 +61,21 @@ class Convert(common.Command):
         if not self.app.options.verbose_level:
             wanted = False
         start = time.monotonic()
-        with common.source(parsed_args, self.app.stderr, wanted,
-                           ) as (source, progress):
-            result = api.convert(
-                source, parsed_args.raw, limits=common.limits(parsed_args),
-                progress=progress, overwrite=parsed_args.force,
-                disk=parsed_args.disk)
+        with (common.opened(parsed_args, self.app.stderr, wanted,
+                            ) as (archive, on_progress),
+              files.new_file(parsed_args.raw, parsed_args.force,
+                             source=archive) as target):
+            result = parent.convert(
+                archive.fileno(), target, common.request(parsed_args),
+                python=parent.interpreter(sys.executable),
+                on_progress=on_progress)
         if wanted is not False:
             seconds = time.monotonic() - start
             print(_summary(parsed_args.raw, result, seconds),
                   file=self.app.stdout)
 
 
-def _summary(raw: str, result: api.ConversionResult, seconds: float,
+def _summary(raw: str, result: protocol.Outcome, seconds: float,
              ) -> str:
     size = result.virtual_size
     allocated = os.stat(raw).st_blocks * _STAT_BLOCK
@@ -78,8 +84,8 @@ def _summary(raw: str, result: api.ConversionResult, seconds: float,
             f'made of {_origin(result)} in {seconds:.1f} seconds')
 
 
-def _origin(result: api.ConversionResult) -> str:
+def _origin(result: protocol.Outcome) -> str:
     if result.disk is not None:
-        return f'the disk {result.disk.label} of an export'
-    count = len(result.layers)
+        return f'the disk {result.disk} of an export'
+    count = result.layers
     return f'{count} layer{"s" if count > 1 else ""}'

@@ -13,12 +13,17 @@
 """What is known of a guest and of its disk, for people and for programs."""
 
 from typing import Any
+from typing import TYPE_CHECKING
 
-from glance_xs_convert import api
 from glance_xs_convert import text
+from glance_xs_convert.worker import protocol
+
+if TYPE_CHECKING:
+    from glance_xs_convert import api
 
 
-def first_sectors(found: api.FirstSectors) -> dict[str, Any]:
+def first_sectors(found: 'api.FirstSectors | protocol.Assessment',
+                  ) -> dict[str, Any]:
     """What the first sectors of a disk show, as fields of a record."""
     return {
         'partition_table': found.partition_table or 'none',
@@ -27,13 +32,14 @@ def first_sectors(found: api.FirstSectors) -> dict[str, Any]:
     }
 
 
-def hints(found: api.FirstSectors, guest: api.Guest | None) -> list[str]:
+def hints(found: 'api.FirstSectors', guest: 'api.Guest | None',
+          ) -> list[str]:
     """What keeps a guest from booting under KVM."""
     return [hint for hint in (
         found.hint, guest.hint if guest is not None else None) if hint]
 
 
-def describe_disk(found: api.FirstSectors) -> str:
+def describe_disk(found: 'api.FirstSectors') -> str:
     """A sentence on the first sectors of a disk."""
     table = (f'a partition table ({found.partition_table})'
              if found.partition_table else 'no partition table')
@@ -43,7 +49,7 @@ def describe_disk(found: api.FirstSectors) -> str:
     return f'The disk has {table}, {efi} and {code}.'
 
 
-def describe_guest(guest: api.Guest) -> str:
+def describe_guest(guest: 'api.Guest') -> str:
     """A sentence on the virtual machine of an export."""
     source = ' '.join(filter(None, (guest.product, guest.version)))
     memory = None if guest.memory is None else (

@@ -12,6 +12,8 @@
 
 """``glance-xs-convert inspect``."""
 
+from __future__ import annotations
+
 import argparse
 from collections.abc import Iterable
 from collections.abc import Iterator
@@ -21,16 +23,19 @@ import io
 import os
 from typing import Any
 from typing import TextIO
+from typing import TYPE_CHECKING
 
 from cliff import lister
 
-from glance_xs_convert import api
 from glance_xs_convert.cli import common
 from glance_xs_convert.cli import picture
 from glance_xs_convert.cli import tables
-from glance_xs_convert.converter.disk import disk_map
 from glance_xs_convert import exceptions
 from glance_xs_convert import files
+
+if TYPE_CHECKING:
+    from glance_xs_convert import api
+    from glance_xs_convert.converter.disk import disk_map
 
 _VISIBLE = 'Visible'
 _EXTENTS = 'Extents'
@@ -74,6 +79,9 @@ class Inspect(common.Command, lister.Lister):
 
     def take_action(self, parsed_args: argparse.Namespace,
                     ) -> tuple[Sequence[str], Iterable[tuple[Any, ...]]]:
+        # All commands are loaded at once; only this one reads an image.
+        from glance_xs_convert import api
+
         formatter = parsed_args.formatter
         if parsed_args.map and formatter not in ('table', *_STRUCTURED):
             raise exceptions.UnwritableTarget(
@@ -90,6 +98,8 @@ class Inspect(common.Command, lister.Lister):
 
     def _inspect_with_map(self, parsed_args: argparse.Namespace,
                           ) -> tuple[Sequence[str], list[tuple[Any, ...]]]:
+        from glance_xs_convert import api
+
         with (_drawing(parsed_args) as svg,
               common.source(parsed_args, self.app.stderr) as (
                   source, progress)):

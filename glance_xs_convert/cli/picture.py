@@ -17,6 +17,8 @@ shows the layer that most of it comes from, and how much of it has been
 written at all. The newer a layer, the warmer its colour.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from collections.abc import Iterator
 from collections.abc import Sequence
@@ -28,9 +30,12 @@ import os
 import shutil
 import string
 from typing import TextIO
+from typing import TYPE_CHECKING
 
-from glance_xs_convert.converter.disk import disk_map
 from glance_xs_convert import text
+
+if TYPE_CHECKING:
+    from glance_xs_convert.converter.disk import disk_map
 
 _SMALLEST_CELL = 4096
 

@@ -12,15 +12,20 @@
 
 """What an image holds, as a table."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable
 from collections.abc import Sequence
 import dataclasses
 from typing import Any
+from typing import TYPE_CHECKING
 
-from glance_xs_convert import api
 from glance_xs_convert.cli import common
 from glance_xs_convert.cli import findings
 from glance_xs_convert import text
+
+if TYPE_CHECKING:
+    from glance_xs_convert import api
 
 _LAYER_COLUMNS = ('Name', 'Type', 'Virtual Size', 'Allocated', 'File Size',
                   'Creator', 'UUID', 'Parent UUID', 'Hidden')

@@ -238,6 +238,31 @@ def _converter(deployment: configuration.Deployment) -> upgradecheck.Result:
     return Result(Code.SUCCESS, f'{python} can convert a sample')
 
 
+def _sandbox(deployment: configuration.Deployment) -> upgradecheck.Result:
+    """What a confined process can do on this host, found out by one."""
+    options = deployment.options()
+    if options.sandbox == protocol.OFF:
+        return Result(Code.WARNING, 'it is off: a converter can do all that '
+                                    "Glance's user can")
+    try:
+        found = parent.probe(
+            protocol.Request(
+                opts.limits_of(options), sandbox=options.sandbox,
+                max_memory=options.max_memory * units.Mi),
+            python=parent.interpreter(deployment.interpreter()))
+    except exceptions.XsConvertError as error:
+        return Result(Code.FAILURE, f'imports fail: {error}')
+    states = [f'{what}: {"open" if is_open else "denied"}'
+              for what, is_open in (
+                  ('files', found.files), ('network', found.network),
+                  ('programs', found.programs),
+                  ('other processes', found.processes))]
+    is_open = any((found.files, found.network, found.programs,
+                   found.processes))
+    return Result(Code.WARNING if is_open else Code.SUCCESS,
+                  ', '.join(states))
+
+
 def sample(data: bytes) -> bytes:
     """Make a XenServer image of one fixed disk.
 
@@ -280,4 +305,5 @@ _CHECKS: list[tuple[str, Callable[[configuration.Deployment],
     ('Plain uploads', _plain_uploads),
     ('Staging area', _staging),
     ('Converter starts', _converter),
+    ('Sandbox', _sandbox),
 ]

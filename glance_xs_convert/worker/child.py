@@ -148,7 +148,8 @@ def _convert(job: protocol.Job, latest: progress.Progress,
     return protocol.Outcome(
         result.virtual_size, max(1, len(result.layers)),
         result.bytes_written, result.source_size, result.source_sha256,
-        _guest(result.guest))
+        _guest(result.guest),
+        None if result.disk is None else result.disk.label)
 
 
 def _guest(found: ova_xml.Guest | None) -> protocol.Guest | None:
@@ -163,10 +164,14 @@ def _check(job: protocol.Job, latest: progress.Progress,
            ) -> protocol.Assessment:
     [source] = _descriptors(job.source)
     result = convert.check(_opened(source), limits=job.request.limits,
-                           progress=latest)
+                           progress=latest, disk=job.request.disk)
+    start = result.first_sectors
+    hints = start.hint, None if result.guest is None else result.guest.hint
     return protocol.Assessment(
         result.virtual_size, max(1, len(result.layers)), result.source_size,
-        result.allocated, result.room)
+        result.allocated, result.room, start.partition_table,
+        start.has_efi_system_partition, start.has_boot_code,
+        [hint for hint in hints if hint])
 
 
 def _descriptors(*descriptors: int | None) -> list[int]:

@@ -135,6 +135,7 @@ class Outcome:
     :ivar source_sha256: of the archive, in hexadecimal digits; empty if it
                          was not asked for
     :ivar guest: of an export; None for a chain of VHDs
+    :ivar disk: what the export calls the disk; None for a chain
     """
 
     virtual_size: int
@@ -143,6 +144,7 @@ class Outcome:
     source_size: int
     source_sha256: str
     guest: Guest | None = None
+    disk: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -154,6 +156,10 @@ class Assessment:
     :ivar source_size: of the archive, in bytes
     :ivar allocated: bytes that the raw disk would occupy
     :ivar room: bytes that have to be free before it is begun
+    :ivar partition_table: of the disk: ``GPT``, ``MBR`` or None
+    :ivar has_efi_system_partition: a UEFI firmware may boot from the disk
+    :ivar has_boot_code: a BIOS may boot from it
+    :ivar hints: why a guest will not boot from it; empty if it may
     """
 
     virtual_size: int
@@ -161,6 +167,10 @@ class Assessment:
     source_size: int
     allocated: int
     room: int
+    partition_table: str | None
+    has_efi_system_partition: bool
+    has_boot_code: bool
+    hints: list[str]
 
 
 @dataclasses.dataclass(frozen=True)

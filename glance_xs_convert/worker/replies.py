@@ -102,6 +102,7 @@ def outcome(fields: dict[str, Any], bounds: limits.Limits, digest: bool,
             isinstance(value, str) and _SHA256.fullmatch(value) is not None
             and bool(value) == digest),
         'guest': _optional(lambda value: isinstance(value, protocol.Guest)),
+        'disk': _optional(_text(_MAX_NAME)),
     })
 
 
@@ -110,7 +111,7 @@ def _guest(fields: dict[str, Any]) -> protocol.Guest:
         'name': _text(_MAX_NAME),
         'product': _text(_MAX_NAME),
         'firmware': lambda value: value in (None, 'bios', 'uefi'),
-        'is_paravirtualised': lambda value: isinstance(value, bool),
+        'is_paravirtualised': _is(bool),
     })
 
 
@@ -124,6 +125,10 @@ def assessment(fields: dict[str, Any], bounds: limits.Limits, source: int,
         'source_size': _between(0, source),
         'allocated': _size,
         'room': _size,
+        'partition_table': lambda value: value in (None, 'GPT', 'MBR'),
+        'has_efi_system_partition': _is(bool),
+        'has_boot_code': _is(bool),
+        'hints': _texts,
     })
 
 

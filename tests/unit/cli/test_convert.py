@@ -279,7 +279,7 @@ from glance_xs_convert.converter.disk import dry_run
 def write(*arguments):
     raise MemoryError
 dry_run.DryRun.write = write
-sys.exit(main.main(['check', sys.argv[1]]))
+sys.exit(main.main(['inspect', '--map', sys.argv[1]]))
 """
 
 
@@ -297,16 +297,53 @@ class Start(base.CommandCase):
         self.assertEqual(0, ended.status)
         self.assertRegex(ended.stdout, r'\d\.\d')
 
+    def loaded(self, *arguments):
+        """What is loaded at the end of a command."""
+        code = ('import sys; from glance_xs_convert.cli import main; '
+                'main.main(sys.argv[1:]); '
+                'print(*sys.modules, file=sys.stderr)')
+        return self.run_apart('-c', code, *arguments,
+                              command=[sys.executable]).stderr.split()
+
     def test_loads_only_what_it_needs(self):
         """What is slow to load is loaded by the commands that use it."""
-        code = ('import sys; from glance_xs_convert.cli import main; '
-                'main.main(["inspect", sys.argv[1]]); '
-                'print(*sys.modules, file=sys.stderr)')
-        ended = self.run_apart(
-            '-c', code, self.source(chains.story_chain().archive),
-            command=[sys.executable])
-        loaded = ended.stderr.split()
+        loaded = self.loaded(
+            'inspect', self.source(chains.story_chain().archive))
         self.assertIn('cliff.app', loaded)
         for module in ('cmd2', 'glance', 'oslo_config', 'oslo_log', 'rich',
                        'taskflow', 'tqdm'):
             self.assertNotIn(module, loaded)
+
+    def test_other_processes_read_images(self):
+        """They are not read in the process that writes to the terminal."""
+        path = self.source(chains.story_chain().archive)
+        for arguments in (['check', path], ['convert', path, self.target]):
+            loaded = self.loaded(*arguments)
+            self.assertIn('glance_xs_convert.worker.parent', loaded)
+            self.assertEqual([], [
+                module for module in loaded
+                if module.startswith('glance_xs_convert.converter')])
+
+
+class Sandbox(base.CommandCase):
+
+    def test_required(self):
+        """It works, or the command says what is missing and does nothing."""
+        path = self.source(chains.story_chain().archive)
+        for arguments in (['check', path], ['convert', path, self.target]):
+            ended = self.run_here(*arguments, '--sandbox', 'required')
+            if ended.status:
+                self.assert_fails(ended, 'cannot be confined by')
+                self.assertEqual([], os.listdir(self.output))
+
+    def test_off(self):
+        ended = self.run_here('check', '--sandbox', 'off', self.source(
+            chains.story_chain().archive))
+        self.assertEqual(0, ended.status)
+
+    def test_archive_is_not_replaced(self):
+        path = self.source(chains.story_chain().archive)
+        before = pathlib.Path(path).read_bytes()
+        ended = self.run_here('convert', '--force', path, path)
+        self.assert_fails(ended, 'is the archive itself')
+        self.assertEqual(before, pathlib.Path(path).read_bytes())

@@ -12,6 +12,7 @@
 
 """``glance-xs-convert status``, with configurations as Glance has them."""
 
+import contextlib
 import importlib.util
 import io
 import os
@@ -21,6 +22,7 @@ from unittest import mock
 
 from glance_xs_convert import api
 from glance_xs_convert.deployment import checks
+from glance_xs_convert.worker import seccomp
 
 from tests.unit.cli import base
 
@@ -327,6 +329,51 @@ class Converter(StatusCase):
         self.assertEqual(4096, result.virtual_size)
         self.assertEqual(['fixed'],
                          [layer.disk_type for layer in result.layers])
+
+
+class Sandbox(StatusCase):
+
+    def configure(self, sandbox, code=''):
+        """Run converters in which some code is executed first."""
+        python = self.etc / 'python'
+        python.write_text(
+            f"#!{sys.executable}\nimport sys\nsys.path[:0] = {sys.path!r}\n"
+            f'from glance_xs_convert.worker import child\n'
+            f'from glance_xs_convert.worker import landlock\n'
+            f'from glance_xs_convert.worker import sandbox\n'
+            f'from glance_xs_convert.worker import seccomp\n'
+            f'def missing():\n'
+            f"    raise seccomp.Unavailable('it is switched off')\n"
+            f'{code}\nsys.exit(child.main())\n')
+        python.chmod(0o700)
+        with open(self.etc / 'glance-api.conf', 'a') as file:
+            file.write(f'python_interpreter = {python}\n'
+                       f'[xs_convert]\nsandbox = {sandbox}\n')
+
+    def test_denied(self):
+        self.configure('best_effort')
+        with contextlib.suppress(seccomp.Unavailable):
+            seccomp.Filter()
+            self.assert_result(
+                'Sandbox', 'Success', 'files: denied, network: denied, '
+                'programs: denied, other processes: denied')
+
+    def test_open(self):
+        self.configure('best_effort', 'landlock.restrict = seccomp.Filter = '
+                                      'missing')
+        self.assert_result(
+            'Sandbox', 'Warning', 'files: denied, network: denied, '
+            'programs: open, other processes: open')
+
+    def test_required(self):
+        self.configure('required', 'seccomp.Filter = missing')
+        self.assert_result('Sandbox', 'Failure', 'imports fail: the '
+                           'converter cannot be confined by seccomp: it is '
+                           'switched off')
+
+    def test_off(self):
+        self.configure('off')
+        self.assert_result('Sandbox', 'Warning', 'it is off')
 
 
 class Output(StatusCase):
