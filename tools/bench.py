@@ -10,16 +10,16 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""The benchmark: the converter next to what else could do its work.
+"""The benchmark: the converter compared with other tools for its work.
 
     tox -e bench -- --size small
 
-All candidates of a case run in turn, round by round, on the same images and
-the same file system, after one round that is not measured: it checks every
-raw disk against the images' own model and fills the page cache. A ratio is
-the median of the rounds' ratios. A candidate that is not installed, fails or
-makes other bytes is shown as "cannot". The image files are kept in the cache
-directory, for making them takes longer than measuring.
+The candidates of a case take turns, round by round, on the same images and the
+same file system. A first round is not measured: it compares every raw disk
+with the model of the image, and fills the page cache. A ratio is the median of
+the rounds' ratios. A candidate that is not installed, fails or makes a wrong
+disk is shown as "cannot". The image files stay in the cache directory, because
+making them takes longer than measuring.
 """
 
 import argparse
@@ -55,10 +55,10 @@ _STAT_BLOCK = 512
 class Sample:
     """One run of a candidate.
 
-    :ivar memory: the largest process's peak resident size, in bytes
-    :ivar written: what all processes wrote to files, in bytes
-    :ivar allocated: what the raw disk occupies, in bytes
-    :ivar scratch: what other files were left, in bytes
+    :ivar memory: peak resident size of the largest process, in bytes
+    :ivar written: bytes that all processes wrote to files
+    :ivar allocated: bytes that the raw disk occupies
+    :ivar scratch: bytes that other files occupy at the end
     """
 
     seconds: float
@@ -87,12 +87,12 @@ class Measure:
 
 
 class Candidate:
-    """Something that is timed.
+    """A tool, or a series of tools, to measure.
 
     :param steps: the commands, one after the other; WORK stands for an empty
                   directory and RAW for the raw disk
-    :param image: what the raw disk must be equal to, if there is one
-    :ivar cannot: why it is out of the race, if it is
+    :param image: the image whose disk the raw disk must equal, if any
+    :ivar cannot: the reason why it does not take part, if any
     """
 
     def __init__(self, steps: list[list[str]],
@@ -136,7 +136,7 @@ def _allocated(path: str) -> int:
 
 
 def same_bytes(one: str, other: str) -> bool:
-    """Whether two sparse files are equal; their common holes are not read."""
+    """Whether two sparse files are equal, without reading common holes."""
     with (open(one, 'rb', buffering=0) as first,
           open(other, 'rb', buffering=0) as second):
         size = os.fstat(first.fileno()).st_size
@@ -161,10 +161,10 @@ def _data(descriptor: int, offset: int, size: int) -> int:
 
 
 class Bench:
-    """The cases and what came out of them.
+    """The cases and their results.
 
-    :ivar cases: the candidates of each
-    :ivar growth: of each candidate, (archive's size, seconds) by size
+    :ivar cases: the candidates of each case
+    :ivar growth: for each candidate, (archive's size, seconds) by size
     """
 
     def __init__(self, options: argparse.Namespace) -> None:
@@ -314,7 +314,7 @@ class Bench:
 
 
 def exponent(points: list[tuple[int, float]]) -> float:
-    """Of the power law that fits (size, seconds) best."""
+    """Return the exponent of the power law that fits (size, seconds)."""
     fit = statistics.linear_regression(
         [math.log(size) for size, _ in points],
         [math.log(seconds) for _, seconds in points])
@@ -368,7 +368,7 @@ def _size(text: str) -> int:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options that all benchmarks have."""
+    """Add the options that all benchmarks share."""
     parser.add_argument('--size', type=_size, default='medium',
                         help=f'{", ".join(SIZES)}, or bytes of VHDs in an '
                              'image (default: %(default)s)')
@@ -378,7 +378,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='directory for images and outputs (default: %(default)s)')
     parser.add_argument('--seed', default='0')
     parser.add_argument('--output', default='bench',
-                        help='what the names of the result files begin with '
+                        help='prefix of the names of the result files '
                              '(default: %(default)s)')
 
 
@@ -387,7 +387,7 @@ def main() -> None:
              'sparse': Bench.sparse, 'scattered': Bench.scattered,
              'growth': Bench.series}
     parser = argparse.ArgumentParser(
-        description='Measure the converter next to its peers.')
+        description='Measure the converter and its peers.')
     add_arguments(parser)
     parser.add_argument('--case', action='append', choices=cases,
                         help='may be repeated (default: all)')

@@ -10,13 +10,13 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""The benchmark of what it costs to contain a conversion.
+"""The benchmark of the cost of containing a conversion.
 
     python -m tools.bench_guards --size full
 
-The same archive is converted in turn by a process without limits and by one
-as the plugin starts it: with limits, in a session of its own, reporting how
-far it is. Both decompress, check, convert and take the archive's SHA-256.
+A process without limits and one as the plugin starts it, with limits, in a
+session of its own and with progress reports, convert the same archive in
+turns. Both decompress, check and convert it and compute its SHA-256.
 """
 
 import argparse
@@ -59,7 +59,7 @@ def contained(archive: str, raw: str) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(
-        description='Measure what it costs to contain a conversion.')
+        description='Measure the cost of containing a conversion.')
     bench.add_arguments(parser)
     options = parser.parse_args()
     os.makedirs(options.cache, exist_ok=True)

@@ -10,13 +10,13 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""XenServer images for the benchmark, the same ones from the same seed.
+"""XenServer images for the benchmark, reproducible from a seed.
 
-A guest's disk is described by the writes that made it. Their data are a mix
-of text, machine code, noise and zeros; their places are those of files that
-were written in one go, or scattered as a database or a log leaves them. The
-structures come from the tests' builder; blocks are put together one by one,
-so that an image may be larger than the memory.
+A guest's disk is described by the writes that made it. Their data is a mix of
+text, machine code, noise and zeros. Their places are those of files written in
+one go, or scattered like those of a database or a log. The testbed makes the
+structures. Blocks are assembled one by one, so that an image may be larger
+than the memory.
 """
 
 from collections.abc import Iterable
@@ -45,7 +45,7 @@ MIX = (56, 26, 7, 11)
 
 
 class Material:
-    """Pools of data, larger than what a decompressor looks back to."""
+    """Pools of data, larger than the window of a decompressor."""
 
     SIZE = 8 * MIB
 
@@ -67,7 +67,7 @@ class Material:
                                     bytes(self.SIZE))]
 
     def take(self, size: int, kind: int, place: int) -> bytes:
-        """Bytes of a kind; the same place gives the same bytes."""
+        """Return bytes of a kind, the same ones for the same place."""
         pool = self._pools[kind]
         data = pool[place:place + size]
         while len(data) < size:
@@ -77,10 +77,10 @@ class Material:
 
 def files(rng: random.Random, start: int, end: int, share: float,
           ) -> Iterator[Write]:
-    """Files one after the other, which take a share of the space.
+    """Place files one after the other in a share of the space.
 
-    Their sizes are spread like those of a system disk: most are small, and
-    most data are in large ones.
+    Their sizes are distributed as on a system disk: most files are small, but
+    large ones hold most of the data.
     """
     offset = start
     while offset < end:
@@ -93,7 +93,7 @@ def files(rng: random.Random, start: int, end: int, share: float,
 
 def scattered(rng: random.Random, start: int, end: int, size: int,
               ) -> Iterator[Write]:
-    """Writes of 4 to 256 KiB anywhere; one in ten not aligned to pages."""
+    """Scatter writes of 4 to 256 KiB, one in ten not aligned to pages."""
     while size > 0:
         length = int(PAGE * 2 ** rng.uniform(0, 6)) // PAGE * PAGE
         unit = PAGE if rng.random() < 0.9 else vhd.SECTOR
@@ -103,7 +103,7 @@ def scattered(rng: random.Random, start: int, end: int, size: int,
 
 def every_other_page(rng: random.Random, start: int, end: int,
                      ) -> Iterator[Write]:
-    """Half of the pages of every block, each on its own."""
+    """Write every second page of every block, each on its own."""
     for block in range(start, end, BLOCK):
         pages = BLOCK // PAGE
         for page in sorted(rng.sample(range(pages), pages // 2)):
@@ -119,10 +119,10 @@ def _write(rng: random.Random, offset: int, size: int) -> Write:
 class Image:
     """A XenServer image.
 
-    :ivar name: which tells it from all others
-    :ivar size: of the disk, in bytes
-    :ivar layers: what was written to each, from leaf to base
-    :ivar order: of the members, 0 being the leaf
+    :ivar name: its unique name
+    :ivar size: size of the disk, in bytes
+    :ivar layers: the writes to each layer, from leaf to base
+    :ivar order: order of the members, with 0 for the leaf
     """
 
     name: str
@@ -131,7 +131,7 @@ class Image:
     order: tuple[int, ...]
 
     def make(self, directory: str, seed: str) -> str:
-        """Write the archive unless it is there; return its path."""
+        """Write the archive unless it exists, and return its path."""
         path = os.path.join(directory, f'{self.name}-{seed}.tgz')
         if not os.path.exists(path):
             with open(path + '.part', 'wb') as target:
@@ -145,7 +145,7 @@ class Image:
         return path
 
     def make_raw(self, directory: str, seed: str) -> str:
-        """Write the disk unless it is there; return its path."""
+        """Write the disk unless it exists, and return its path."""
         path = os.path.join(directory, f'{self.name}-{seed}.raw')
         if not os.path.exists(path):
             material = Material(seed)
@@ -178,7 +178,7 @@ class Image:
 
 
 def _by_block(layer: list[Write]) -> dict[int, list[Write]]:
-    """The writes cut at the blocks' ends, offsets counted within a block.
+    """Cut the writes at the ends of blocks, with offsets within a block.
 
     Blocks come in the order in which they were first written.
     """
@@ -195,7 +195,7 @@ def _by_block(layer: list[Write]) -> dict[int, list[Write]]:
 
 def _structures(layer: vhd.Layer, blocks: Iterable[int],
                 ) -> tuple[bytes, bytes]:
-    """What lies before the blocks and what lies behind them."""
+    """Return the structures before the blocks and those after them."""
     size = len(layer.tobytes()) - vhd.SECTOR
     first = vhd.round_up(size + vhd.SECTOR, PAGE) - vhd.SECTOR
     places = itertools.count(first // vhd.SECTOR, STRIDE // vhd.SECTOR)
@@ -206,7 +206,7 @@ def _structures(layer: vhd.Layer, blocks: Iterable[int],
 
 
 def _block(writes: list[Write], material: Material) -> bytes:
-    """A sector bitmap, the block's data, and what aligns the next one."""
+    """Return a block's sector bitmap and data, and padding."""
     data = bytearray(BLOCK)
     sectors = BLOCK // vhd.SECTOR
     bitmap = 0
@@ -219,10 +219,10 @@ def _block(writes: list[Write], material: Material) -> bytes:
 
 
 def chain_of_3(size: int, order: tuple[int, ...] = (0, 1, 2)) -> Image:
-    """A system disk that was snapshot twice, with ``size`` bytes of VHDs.
+    """Make a system disk with two snapshots and ``size`` bytes of VHDs.
 
-    It was filled to less than half; what came later is new files behind the
-    old ones, and many small writes all over the busiest part.
+    The base is less than half full. Later layers add new files after the old
+    ones, and many small writes all over the busiest part.
     """
     rng = random.Random(f'chain {size}')
     base = [*files(rng, 0, _blocks(size * 0.54), 0.53)]
@@ -237,7 +237,7 @@ def chain_of_3(size: int, order: tuple[int, ...] = (0, 1, 2)) -> Image:
 
 
 def single(size: int) -> Image:
-    """A system disk that was never snapshot: one VHD."""
+    """Make a system disk without snapshots, which is one VHD."""
     rng = random.Random(f'single {size}')
     end = _blocks(size)
     layer = [*files(rng, 0, end, 0.53),
@@ -247,7 +247,7 @@ def single(size: int) -> Image:
 
 
 def half_full(size: int) -> Image:
-    """A chain of 3, every block of every layer written in 4 KiB pieces."""
+    """Make a chain of 3 with every block written in pieces of 4 KiB."""
     disk = _blocks(size / 3)
     layers = [[*every_other_page(random.Random(f'half {size} {rank}'),
                                  0, disk)] for rank in range(3)]
@@ -255,7 +255,7 @@ def half_full(size: int) -> Image:
 
 
 def sparse_chain(disk: int, data: int, length: int = 30) -> Image:
-    """A large disk with few data, in few places that many layers share."""
+    """Make a large disk with little data, in places that layers share."""
     rng = random.Random(f'sparse {disk} {data} {length}')
     count = -(-data // (length * BLOCK))
     share = data / (length * count * BLOCK)

@@ -14,10 +14,9 @@
 
     python -m tools.bench_import --size medium
 
-A XenServer image and the finished raw disk are imported in turn, by
-web-download from the same server into the same Glance. Meanwhile the list of
-images is asked for again and again: while a conversion runs, and while
-nothing does.
+A XenServer image and the finished raw disk are imported in turns, with
+web-download from the same server into the same Glance. All the while a client
+lists images, with and without a running conversion.
 """
 
 import argparse
@@ -37,15 +36,15 @@ from tools import bench_images as images
 
 _IMPORT_SECONDS = 3600
 _IDLE_SECONDS = 10
-#: Between two requests of the same client.
+#: The pause between two requests, in seconds.
 _PAUSE = 0.02
 
 
 class Caller:
-    """A client that lists images all the time; a context manager.
+    """A client that keeps listing images; a context manager.
 
-    :ivar idle: seconds that requests took while there was no import
-    :ivar converting: the same while a conversion ran
+    :ivar idle: seconds that requests took without an import
+    :ivar converting: the same during a conversion
     """
 
     def __init__(self, cloud: cloud_.Cloud) -> None:

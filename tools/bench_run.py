@@ -14,9 +14,9 @@
 
     python -m tools.bench_run DIRECTORY COMMANDS
 
-COMMANDS are lists of words in JSON. What comes out is printed in JSON. This
-is a program of its own because a process's peak memory includes what the one
-that started it had: this one has little.
+COMMANDS are lists of words in JSON, and the program prints its results in
+JSON. It is a separate program with little memory, because a process's peak
+memory includes that of the process that started it.
 """
 
 import json
@@ -27,9 +27,9 @@ import time
 
 
 def run(command: list[str], directory: str) -> dict[str, float]:
-    """What a command took, in seconds and bytes, and its exit status.
+    """Run a command; return its time, memory, writes and exit status.
 
-    :param directory: for temporary files
+    :param directory: directory for temporary files
     """
     start = time.perf_counter()
     process = subprocess.Popen(

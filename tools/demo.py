@@ -11,12 +11,12 @@
 # under the License.
 
 
-"""Import a XenServer image into a real Glance, and see the raw disk come out.
+"""Import a XenServer image into a real Glance, and get a raw disk out of it.
 
-Brings up Keystone and Glance on the loopback interface with the plugin on,
+This starts Keystone and Glance with the plugin on the loopback interface,
 imports a XenServer image with the ``glance`` client, compares the disk with
-what was put into the image, and shows what the owner of a broken image is
-told. The exit status is 0 if all of it went as it should.
+the data that went into the image, and shows the message that the owner of a
+broken image gets. The exit status is 0 if everything worked.
 """
 
 import argparse
@@ -50,14 +50,14 @@ TABLE_ROW = re.compile(r'^\| (\S+) +\| (.*?) +\|$', re.MULTILINE)
 
 
 class Failed(Exception):
-    """Something did not go as it should."""
+    """A step of the demonstration failed."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Image:
-    """An archive to import, and the SHA-256 of the disk that must come out.
+    """An archive to import, and the SHA-256 of the disk that it must give.
 
-    ``sha256`` is None where nobody knows it.
+    ``sha256`` is None if it is unknown.
     """
 
     path: pathlib.Path
@@ -75,7 +75,7 @@ def headline(text: str) -> None:
 
 
 def show_output(text: str) -> None:
-    """Show what a command or a file has to say."""
+    """Show the output of a command, or the contents of a file."""
     for line in text.strip().splitlines():
         say('  ' + line)
 
@@ -96,8 +96,8 @@ def chain() -> list[vhd.Layer]:
 def make_image(directory: pathlib.Path) -> Image:
     """Write a XenServer image.
 
-    It has a swap.vhd, which is no part of the disk but takes time to read,
-    so that there is progress to be seen.
+    It has a swap.vhd, which does not belong to the disk but takes time to
+    read, so that there is progress to show.
     """
     layers = chain()
     path = directory / 'xenserver-image.tgz'
@@ -117,7 +117,7 @@ def make_broken_image(directory: pathlib.Path) -> Image:
 
 
 class Demo:
-    """The demonstration on a cloud that is up."""
+    """The demonstration on a running cloud."""
 
     def __init__(self, cloud: cloud_.Cloud, directory: pathlib.Path,
                  files: file_server.FileServer) -> None:
@@ -132,10 +132,10 @@ class Demo:
             [sysconfig.get_path('scripts'), os.environ.get('PATH', '')])
 
     def run(self, *command: str) -> str:
-        """Run a command as an operator would and show what it prints.
+        """Run a command as an operator would, and show its output.
 
-        Standard input is closed: the glance client takes one that is no
-        terminal for image data.
+        Standard input is closed, because the glance client takes it for image
+        data unless it is a terminal.
         """
         line = shlex.join(command)
         if command[0] == 'glance':
@@ -161,12 +161,12 @@ class Demo:
             '--uri', self.files.add(image.path.name, image.path),
             '--disk-format', 'vhd', '--container-format', 'ovf')
         image_id = dict(TABLE_ROW.findall(shown))['id']
-        say('\nWhat the task of the import tells meanwhile, by GET '
-            '/v2/images/%s/tasks:' % image_id)
+        say('\nThe messages of the import task, from GET /v2/images/%s/tasks:'
+            % image_id)
         return image_id, self.follow(image_id)
 
     def follow(self, image_id: str) -> str:
-        """Show what the import's task tells, until it is over."""
+        """Show the messages of the import's task until it ends."""
         start = time.monotonic()
         seen = None
         while time.monotonic() < start + SECONDS:
@@ -178,14 +178,14 @@ class Demo:
             if task['status'] in ('success', 'failure'):
                 return str(task['status'])
             time.sleep(0.1)
-        raise Failed('the import is not over after %d seconds' % SECONDS)
+        raise Failed('the import did not end within %d seconds' % SECONDS)
 
     def good_image(self, image: Image) -> None:
-        """Import an image and look at its data."""
+        """Import an image and check its data."""
         image_id, status = self.import_image(image)
         if status != 'success':
             raise Failed('the import failed')
-        say('\nThe image now:')
+        say('\nThe image afterwards:')
         record = self.show(image_id)
         self.expect(record, status='active', disk_format='raw',
                     container_format='bare', virtual_size=record['size'])
@@ -196,13 +196,13 @@ class Demo:
         self.client.images.delete(image_id)
 
     def uploaded_image(self, image: Image) -> None:
-        """Upload an image by a client that does not ask for an import."""
+        """Upload an image with a client that does not import."""
         shown = self.run(
             'openstack', 'image', 'create', '--file', str(image.path),
             '--disk-format', 'vhd', '--container-format', 'ovf', '-c', 'id',
             'uploaded')
         image_id = dict(TABLE_ROW.findall(shown))['id']
-        say('\nThe filter in glance-api-paste.ini has made an import of it:')
+        say('\nThe filter in glance-api-paste.ini turned it into an import:')
         if self.follow(image_id) != 'success':
             raise Failed('the import failed')
         self.expect(self.show(image_id), status='active', disk_format='raw',
@@ -221,7 +221,7 @@ class Demo:
                     container_format='ovf')
         message = cloud_.newest_task(self.client, image_id)['message']
         if 'vhd' not in message:
-            raise Failed('the owner of the image is not told why')
+            raise Failed('the message does not tell the owner the reason')
         self.client.images.delete(image_id)
 
     def show(self, image_id: str) -> dict[str, str]:
@@ -238,28 +238,28 @@ class Demo:
 
     def compare(self, disk: pathlib.Path, sha256: str | None,
                 record: abc.Mapping[str, str]) -> None:
-        """Compare the disk with what was put into the image."""
+        """Compare the disk with the data that went into the image."""
         digest = sha256_of(disk)
         say('\n  size      %d bytes' % disk.stat().st_size)
         say('  SHA-256   %s' % digest)
         if str(disk.stat().st_size) != record['size']:
-            raise Failed('the image has not the size that Glance says')
+            raise Failed('the disk does not have the size of the image record')
         if sha256 is None:
             return
         say('  expected  %s' % sha256)
         if digest != sha256:
             raise Failed('the disk is not the one in the XenServer image')
-        say('  The disk is the one that was put into the XenServer image.')
+        say('  The disk equals the one that went into the XenServer image.')
 
     def nothing_left(self, images: list[str]) -> None:
-        """Check that there is nothing in Glance but the images."""
+        """Check that Glance holds nothing but the images."""
         if self.cloud.staged() or self.cloud.stored() != images:
-            raise Failed('files are left behind: %s, %s' % (
+            raise Failed('there are leftover files: %s, %s' % (
                 self.cloud.staged(), self.cloud.stored()))
 
 
 def sha256_of(path: pathlib.Path) -> str:
-    """The SHA-256 of a file, in hexadecimal digits."""
+    """Return the SHA-256 of a file, in hexadecimal digits."""
     digest = hashlib.sha256()
     with path.open('rb') as source:
         while chunk := source.read(vhd.MIB):
@@ -269,12 +269,12 @@ def sha256_of(path: pathlib.Path) -> str:
 
 def demonstrate(stack: contextlib.ExitStack,
                 arguments: argparse.Namespace) -> None:
-    """Show all there is to show.
+    """Run the whole demonstration.
 
-    :raises Failed: if something does not go as it should
+    :raises Failed: a step failed
     """
     files = stack.enter_context(file_server.FileServer())
-    headline('Keystone %s and Glance %s come up' % tuple(
+    headline('Starting Keystone %s and Glance %s' % tuple(
         importlib.metadata.version(name) for name in ('keystone', 'glance')))
     start = time.monotonic()
     cloud = stack.enter_context(cloud_.Cloud(
@@ -282,25 +282,25 @@ def demonstrate(stack: contextlib.ExitStack,
     directory = cloud.directory / 'demo'
     directory.mkdir()
     demo = Demo(cloud, directory, files)
-    say('Keystone  %s\nGlance    %s\nafter %.0f seconds, with SQLite and a '
-        'filesystem store below\n%s' % (
+    say('Keystone  %s\nGlance    %s\nThey started within %.0f seconds and '
+        'keep their databases, files and images in\n%s' % (
             cloud.keystone.auth_url, cloud.url, time.monotonic() - start,
             cloud.directory))
-    say('\nThe plugin is on because of %s:' % cloud.import_config)
+    say('\nThis turns the plugin on, in %s:' % cloud.import_config)
     show_output(cloud.import_config.read_text())
 
-    headline('A XenServer image')
+    headline('Importing a XenServer image')
     image = (Image(arguments.archive.resolve(), None) if arguments.archive
              else make_image(directory))
     demo.run('glance-xs-convert', 'inspect', str(image.path))
     demo.good_image(image)
 
-    headline('The same image by a plain upload')
+    headline('Uploading the same image without an import')
     demo.uploaded_image(image)
 
-    headline('A broken XenServer image: its base is missing')
+    headline('Importing a broken XenServer image, without its base')
     demo.broken_image(make_broken_image(directory))
-    headline('All of it went as it should')
+    headline('Everything worked')
     if arguments.keep:
         stack.pop_all()
         files.close()
@@ -308,17 +308,17 @@ def demonstrate(stack: contextlib.ExitStack,
 
 
 def explain(cloud: cloud_.Cloud, image: Image) -> None:
-    """Tell how to use the cloud that is left running, and how to end it."""
-    say('The cloud is still there. To use it:\n')
+    """Explain how to use the running cloud, and how to stop it."""
+    say('The cloud is still running. To use it:\n')
     say('export PATH=%s:$PATH' % shlex.quote(sysconfig.get_path('scripts')))
     for name, value in cloud.env().items():
         say('export %s=%s' % (name, shlex.quote(value)))
-    say('\nfor example\n')
+    say('\nFor example:\n')
     say('glance image-create-via-import --disk-format vhd --container-format '
         'ovf --file %s' % shlex.quote(str(image.path)))
     say('glance image-list')
     say('less %s\n' % shlex.quote(str(cloud.log)))
-    say('To end it:\n\n%s' % cloud.stop_command())
+    say('To stop and remove it:\n\n%s' % cloud.stop_command())
 
 
 def parse(arguments: abc.Sequence[str] | None = None) -> argparse.Namespace:
@@ -328,12 +328,12 @@ def parse(arguments: abc.Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--keep', action='store_true',
                         help='leave Keystone and Glance running')
     parser.add_argument('--archive', type=pathlib.Path, metavar='FILE',
-                        help='a XenServer image of your own')
+                        help='import a XenServer image of your own')
     return parser.parse_args(arguments)
 
 
 def main() -> int:
-    """:returns: the exit status, 0 if all went as it should"""
+    """:returns: the exit status, 0 if everything worked"""
     arguments = parse()
     try:
         with contextlib.ExitStack() as stack:
