@@ -13,8 +13,8 @@
 
 """A cloud for tests: a real Glance, with a Keystone that clouds share.
 
-Everything a service reads and writes (configuration, database, keys, logs,
-staging area, stores) lies below a temporary directory.
+Everything that a service reads and writes (configuration, database, keys,
+logs, staging area, stores) is below a temporary directory.
 """
 
 import atexit
@@ -51,10 +51,11 @@ use = egg:glance-xs-convert#xs_convert_upload
 
 
 class Foundation:
-    """What clouds build upon: a Keystone and an empty Glance database.
+    """The basis of clouds: a Keystone and an empty Glance database.
 
-    :param directory: holds everything the foundation reads and writes
-    :param detach: let Keystone outlive this process
+    :param directory: directory for everything that the foundation reads and
+                      writes
+    :param detach: whether Keystone outlives this process
     """
 
     _shared: typing.ClassVar['Foundation | None'] = None
@@ -72,7 +73,7 @@ class Foundation:
 
     @classmethod
     def shared(cls) -> 'Foundation':
-        """The foundation that goes when this process ends."""
+        """Return the foundation that is removed when this process ends."""
         if cls._shared is None:
             cls._shared = cls(_temporary_directory())
             atexit.register(cls._shared.close)
@@ -104,7 +105,7 @@ class Foundation:
 def with_upload_filter(paste: str) -> str:
     """Put the upload filter before the API in every pipeline.
 
-    :param paste: the text of glance-api-paste.ini
+    :param paste: text of glance-api-paste.ini
     """
     return paste.replace(
         ' rootapp\n', ' xs_convert_upload rootapp\n') + _UPLOAD_FILTER
@@ -114,16 +115,16 @@ class Cloud:
     """A Glance with a Keystone, as a context manager.
 
     :param stores: names of filesystem stores; the first is the default one
-    :param single_store: the old set-up without store names, where
-        ``node_staging_uri`` is the staging area
-    :param image_import_plugins: names of plugins, in their order
-    :param xs_convert: options of the group ``[xs_convert]``
+    :param single_store: whether to use the old setup without store names, in
+        which ``node_staging_uri`` is the staging area
+    :param image_import_plugins: names of the plugins in their order
+    :param xs_convert: options in the group ``[xs_convert]``
     :param options: further groups and options of Glance
-    :param import_methods: the methods users can choose from
+    :param import_methods: import methods that users can choose from
     :param server: ``gunicorn`` or ``uwsgi``
-    :param staging: an existing directory to use as the staging area
-    :param edit_paste: gets and returns the text of glance-api-paste.ini
-    :param detach: let the services outlive this process
+    :param staging: existing directory to use as the staging area
+    :param edit_paste: function that edits the text of glance-api-paste.ini
+    :param detach: whether the services outlive this process
     """
 
     def __init__(
@@ -169,7 +170,7 @@ class Cloud:
 
     @property
     def keystone(self) -> keystone.Keystone:
-        """The Keystone this Glance belongs to."""
+        """The Keystone of this Glance."""
         assert self._foundation is not None
         return self._foundation.keystone
 
@@ -180,7 +181,7 @@ class Cloud:
 
     @property
     def import_config(self) -> pathlib.Path:
-        """Glance's file with the options of imports."""
+        """Glance's configuration file for imports."""
         return self._etc / 'glance-image-import.conf'
 
     @property
@@ -189,9 +190,9 @@ class Cloud:
         return self._service.url
 
     def start(self) -> None:
-        """Bring the cloud up.
+        """Start the cloud.
 
-        :raises ServiceError: if a service does not come up
+        :raises ServiceError: a service does not start
         """
         if self._detach:
             self._foundation = Foundation(self.directory, detach=True)
@@ -271,19 +272,19 @@ class Cloud:
         return options
 
     def store_path(self, store: str | None = None) -> pathlib.Path:
-        """The directory of a store, by default of the default store."""
+        """Return a store's directory, by default the default store's."""
         return self.directory / 'stores' / (store or self.stores[0])
 
     def stored(self, store: str | None = None) -> list[str]:
-        """The names of the files in a store."""
+        """Return the names of the files in a store."""
         return sorted(os.listdir(self.store_path(store)))
 
     def staged(self) -> list[str]:
-        """The names of the files in the staging area."""
+        """Return the names of the files in the staging area."""
         return sorted(os.listdir(self.staging))
 
     def env(self, user: str = 'demo') -> dict[str, str]:
-        """The OS_ variables with which clients find the cloud."""
+        """Return the OS_ variables that clients need."""
         return {
             'OS_AUTH_URL': self.keystone.auth_url,
             'OS_IDENTITY_API_VERSION': '3',
@@ -296,36 +297,36 @@ class Cloud:
         }
 
     def client(self, user: str = 'demo') -> typing.Any:
-        """A python-glanceclient of a user."""
+        """Make a python-glanceclient for a user."""
         return glanceclient.Client('2', session=self.keystone.session(user),
                                    region_name=self.region)
 
     def connection(self, user: str = 'demo') -> typing.Any:
-        """An openstacksdk connection of a user."""
+        """Make an openstacksdk connection for a user."""
         return openstack.connection.Connection(
             session=self.keystone.session(user), region_name=self.region)
 
     def glance_pids(self) -> list[int]:
-        """Glance's processes: the server's master, then its workers."""
+        """Return Glance's processes: the server's master, then its workers."""
         return self._service.pids()
 
     def converters(self) -> list[int]:
-        """The process ids of the conversions that Glance runs now."""
+        """Return the process ids of the running conversions."""
         return [pid for pid in services.children(*self.glance_pids())
                 if CONVERTER in services.command_line(pid)]
 
     def kill_glance(self, signal_number: int = signal.SIGKILL) -> None:
-        """Signal Glance's processes, not those its workers started."""
+        """Signal Glance's processes, but not its workers' children."""
         self._service.kill(signal_number)
 
     def restart_glance(self) -> None:
-        """Stop Glance, in whatever state it is, and start it again."""
+        """Stop Glance in whatever state it is, and start it again."""
         self._service.stop()
         self._service.start()
         self._service.wait()
 
     def stop_command(self) -> str:
-        """A shell command that ends a detached cloud and removes it."""
+        """Return a shell command that stops and removes a detached cloud."""
         groups = (self._service.group, self.keystone.service.group)
         return 'kill -KILL -- %s; rm -r %s' % (
             ' '.join('-%d' % group for group in groups),
@@ -356,7 +357,7 @@ class Cloud:
 
 def wait_for_import(client: typing.Any, image_id: str,
                     seconds: float = IMPORT_SECONDS) -> typing.Any:
-    """Wait until the image's newest task is over.
+    """Wait until the image's newest task ends.
 
     :param client: a python-glanceclient
     :returns: the task, as ``GET /v2/images/{image_id}/tasks`` gives it
@@ -372,10 +373,10 @@ def wait_for_import(client: typing.Any, image_id: str,
 
 
 def newest_task(client: typing.Any, image_id: str) -> typing.Any:
-    """The task of the image that was created last.
+    """Return the newest task of the image.
 
-    Not by the client's own method: that believes that a Glance without
-    ``enabled_backends`` cannot tell.
+    This does not use the client's own method, which assumes that a Glance
+    without ``enabled_backends`` does not support it.
     """
     tasks = client.http_client.get(
         '/v2/images/%s/tasks' % image_id)[1]['tasks']

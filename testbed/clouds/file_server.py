@@ -11,7 +11,7 @@
 # under the License.
 
 
-"""An HTTP server on the loopback interface, well-behaved or not."""
+"""An HTTP server on the loopback interface, well behaved or not."""
 
 import dataclasses
 import http.server
@@ -81,7 +81,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
 
 class FileServer:
-    """Serves files by HTTP until it is closed; a context manager."""
+    """Serves files over HTTP until it is closed; a context manager."""
 
     def __init__(self) -> None:
         self._pages: dict[str, _Page] = {}
@@ -99,8 +99,8 @@ class FileServer:
 
         :param name: last part of the file's URL
         :param content: the bytes, or the path of a file
-        :param drop_after: reset the connection after so many bytes
-        :param bytes_per_second: send no faster than this
+        :param drop_after: number of bytes after which to reset the connection
+        :param bytes_per_second: highest rate at which to send
         :returns: the file's URL
         """
         if not isinstance(content, bytes):

@@ -11,12 +11,12 @@
 # under the License.
 
 
-"""Glance's WSGI application, on an SQLite that queues its transactions.
+"""Glance's WSGI application, with SQLite transactions that queue.
 
-oslo.db begins SQLite transactions deferred: one that reads and then writes
-fails at once with "database is locked" if another one writes meanwhile, and
-with it the import it is part of. Here each transaction takes the write lock
-when it begins, and waits for it if need be.
+oslo.db begins SQLite transactions deferred: if another transaction writes
+meanwhile, one that reads and then writes fails at once with "database is
+locked", and so does its import. Here each transaction takes the write lock
+when it begins, and waits for it if necessary.
 """
 
 import typing

@@ -41,11 +41,11 @@ Record = dict[str, typing.Any]
 class Keystone:
     """A Keystone with the users ``admin``, ``demo``, ``other`` and ``glance``.
 
-    ``admin``, ``demo`` and ``other`` have a project of their own name, the
+    ``admin``, ``demo`` and ``other`` each have a project of the same name; the
     service user ``glance`` has the project ``service``.
 
-    :param directory: holds everything Keystone reads and writes
-    :param detach: let the service outlive this process
+    :param directory: directory for everything that Keystone reads and writes
+    :param detach: whether the service outlives this process
     """
 
     def __init__(self, directory: pathlib.Path, detach: bool = False) -> None:
@@ -69,7 +69,7 @@ class Keystone:
         self._regions = itertools.count(1)
 
     def start(self) -> None:
-        """Make database and keys and start the service."""
+        """Make the database and the keys, and start the service."""
         setup = [
             self._manage('db_sync'),
             self._manage('fernet_setup',
@@ -84,7 +84,7 @@ class Keystone:
 
     def _write_ahead(self) -> None:
         # Keystone before 30 leaves reading transactions open, which would
-        # keep others from committing what they write.
+        # keep others from committing.
         with contextlib.closing(sqlite3.connect(self._database)) as database:
             database.execute('PRAGMA journal_mode = WAL')
 
@@ -96,7 +96,7 @@ class Keystone:
             self.service.env)
 
     def wait(self) -> None:
-        """Wait until the service is up and add the users."""
+        """Wait until the service is up, and add the users."""
         self.service.wait()
         self._create('service', type='identity', name='keystone')
         self._create('service', type='image', name='glance')
@@ -127,14 +127,14 @@ class Keystone:
         return region
 
     def remove_region(self, region: str) -> None:
-        """Take a region out of the catalog."""
+        """Remove a region from the catalog."""
         for endpoint in self._list('endpoints'):
             if endpoint['region_id'] == region:
                 self._identity.delete('/endpoints/%s' % endpoint['id'])
         self._identity.delete('/regions/%s' % region)
 
     def session(self, user: str) -> session.Session:
-        """A session of a user in the project that has the user's name."""
+        """Make a session for a user in the project of the same name."""
         return session.Session(auth=v3.Password(
             auth_url=self.auth_url, username=user, password=PASSWORD,
             project_name=user, user_domain_id='default',

@@ -12,12 +12,12 @@
 
 """Services and commands as child processes that end with their parent.
 
-The listening sockets are opened here and handed down to the services, so a
-port is never lost to somebody else between choosing and using it, and stays
-the same when a service is restarted.
+This process opens the listening sockets and passes them to the services, so
+that no other process can take a port between its choice and its use, and so
+that it stays the same when a service restarts.
 
-A child gets SIGTERM when the thread that started it ends, so services are to
-be started from a thread that lives as long as they are needed.
+A child gets SIGTERM when the thread that started it ends. Start services from
+a thread that lives as long as they are needed.
 """
 
 from collections import abc
@@ -48,7 +48,7 @@ Options = abc.Mapping[str, abc.Mapping[str, typing.Any]]
 
 
 class ServiceError(Exception):
-    """A command or service failed; the text ends with the end of its log."""
+    """A command or service failed; the text includes the end of its log."""
 
 
 def _end_with_parent() -> None:
@@ -56,12 +56,12 @@ def _end_with_parent() -> None:
 
 
 def script(name: str) -> str:
-    """Path of a console script of the Python environment in use."""
+    """Return the path of a console script in the Python environment."""
     return os.path.join(sysconfig.get_path('scripts'), name)
 
 
 def environment(home: pathlib.Path, **variables: str) -> dict[str, str]:
-    """This process's environment without what would configure a service."""
+    """Return the environment without variables that configure a service."""
     env = {name: value for name, value in os.environ.items()
            if not name.startswith(('OS_', 'GUNICORN_', 'UWSGI_'))}
     return env | {'HOME': str(home), 'PYTHONWARNINGS': 'ignore'} | variables
@@ -79,19 +79,19 @@ def write_config(path: pathlib.Path, options: Options) -> None:
 
 
 def bounded(names: abc.Iterable[str]) -> str:
-    """The value of a bounded list option, which has brackets: ``[a,b]``."""
+    """Return the value of a list option with brackets: ``[a,b]``."""
     return '[%s]' % ','.join(names)
 
 
 def tail(log: pathlib.Path, lines: int = 40) -> str:
-    """The last lines of a log."""
+    """Return the last lines of a log."""
     if not log.exists():
         return ''
     return '\n'.join(log.read_text(errors='replace').splitlines()[-lines:])
 
 
 def children(*parents: int) -> list[int]:
-    """The process ids of the children of processes, without zombies."""
+    """Return the process ids of processes' children, without zombies."""
     found = []
     for stat in pathlib.Path('/proc').glob('[0-9]*/stat'):
         with contextlib.suppress(OSError):
@@ -102,7 +102,7 @@ def children(*parents: int) -> list[int]:
 
 
 def command_line(pid: int) -> list[str]:
-    """The arguments of a process, none if it has ended."""
+    """Return the arguments of a process; none if it has ended."""
     try:
         line = pathlib.Path('/proc/%d/cmdline' % pid).read_text()
     except OSError:
@@ -111,7 +111,7 @@ def command_line(pid: int) -> list[str]:
 
 
 class Command:
-    """A command that runs beside others until it is waited for."""
+    """A command that runs in the background."""
 
     def __init__(self, argv: abc.Sequence[str], log: pathlib.Path,
                  env: abc.Mapping[str, str]) -> None:
@@ -140,12 +140,12 @@ class Service:
     """A WSGI application under gunicorn or uWSGI, in its own process group.
 
     :param name: name of the service and its log
-    :param application: the application as ``module:name``
-    :param directory: where the log and the working directory are made
-    :param env: the environment of the service
-    :param health: a path that answers as soon as the service is up
+    :param application: application as ``module:name``
+    :param directory: directory for the log and the working directory
+    :param env: environment of the service
+    :param health: path that answers as soon as the service is up
     :param server: ``gunicorn`` or ``uwsgi``
-    :param detach: let the service outlive this process
+    :param detach: whether the service outlives this process
     """
 
     def __init__(self, name: str, application: str, directory: pathlib.Path,
@@ -168,7 +168,7 @@ class Service:
 
     @property
     def group(self) -> int:
-        """The id of the service's process group."""
+        """The ID of the service's process group."""
         assert self._process is not None
         return self._process.pid
 
@@ -236,11 +236,11 @@ class Service:
             return False
 
     def pids(self) -> list[int]:
-        """The server's own processes: its master, then the workers."""
+        """Return the server's own processes: its master, then the workers."""
         return [self.group, *children(self.group)]
 
     def kill(self, signal_number: int = signal.SIGKILL) -> None:
-        """Signal master and workers, but not what the workers started."""
+        """Signal the master and the workers, but not the workers' children."""
         assert self._process is not None
         for pid in self.pids():
             with contextlib.suppress(ProcessLookupError):
@@ -248,7 +248,7 @@ class Service:
         self._process.wait(STOP_SECONDS)
 
     def stop(self) -> None:
-        """End the service gracefully, as far as there is time."""
+        """End the service, gracefully if there is enough time."""
         if self._process is not None:
             self._process.terminate()
             with contextlib.suppress(subprocess.TimeoutExpired):
@@ -263,7 +263,7 @@ class Service:
         self._process = None
 
     def close(self) -> None:
-        """End the service at once and give its port back."""
+        """End the service at once and release its port."""
         if self._process is not None:
             self._kill_group()
         self._socket.close()

@@ -10,16 +10,14 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""Makes VHD chains, XenServer exports and archives of both.
-
-Each says which bytes must come out of it.
+"""Makes VHD chains, XenServer exports and archives, and knows their bytes.
 
 Nothing here knows the package under test. The modules:
 
 ``sparse``   bytes that are mostly zeros, of any length
 ``vhd``      one VHD file from a declarative description
 ``chains``   layers linked into a chain; the story's chain
-``archive``  tar and gzip, also broken and hostile ones
-``model``    the bytes of the raw disk a chain stands for
+``archive``  tar and gzip, including broken and hostile ones
+``model``    the bytes of the raw disk that a chain stands for
 ``xva``      exports of virtual machines, cut into chunks
 """

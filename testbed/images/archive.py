@@ -10,11 +10,11 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""Tar archives and gzip streams, sound and broken.
+"""Tar archives and gzip streams, intact and broken.
 
-Headers are packed by the standard library's ``tarfile``; the layout of the
-archive and the gzip stream are made here, so that long runs of zeros cost
-nothing and every rule can be broken.
+The standard library's ``tarfile`` packs the headers. The layout of the archive
+and the gzip stream are made here, so that long runs of zeros cost nothing and
+every rule can be broken.
 """
 
 from collections import abc
@@ -49,8 +49,8 @@ OLD_NAMES = ('snap.vhd', 'image.vhd', 'base.vhd')
 class Member:
     """One member of an archive.
 
-    ``claimed_size`` is the size the header states where it is not that of
-    the content. ``raw`` takes the place of everything else.
+    ``claimed_size`` is the size in the header if it differs from that of the
+    content. ``raw`` replaces everything else.
     """
 
     name: str
@@ -64,7 +64,7 @@ class Member:
 
     @property
     def size(self) -> int:
-        """The size stated in the header."""
+        """The size in the header."""
         if self.claimed_size is not None:
             return self.claimed_size
         if isinstance(self.content, bytes):
@@ -73,7 +73,7 @@ class Member:
 
 
 def names(count: int, prefix: str = './') -> list[str]:
-    """The names of a chain's members, leaf to base."""
+    """Return the names of a chain's members, leaf to base."""
     return [f'{prefix}{number}.vhd' for number in range(count)]
 
 
@@ -90,17 +90,17 @@ def chain_members(layers: abc.Sequence[vhd.Layer],
 
 
 def directory(name: str = './') -> Member:
-    """The entry ``tar -c .`` writes first."""
+    """Make the entry that ``tar -c .`` writes first."""
     return Member(name, type=tarfile.DIRTYPE)
 
 
 def padding(size: int) -> int:
-    """The zeros that fill the last block of ``size`` bytes."""
+    """Return the zeros that fill the last block of ``size`` bytes."""
     return -size % BLOCK
 
 
 def header(member: Member, tar_format: int = GNU) -> bytes:
-    """All header blocks of a member, extended ones included."""
+    """Return all header blocks of a member, including extended ones."""
     info = tarfile.TarInfo(member.name)
     info.type = member.type
     info.linkname = member.linkname
@@ -117,9 +117,9 @@ def header(member: Member, tar_format: int = GNU) -> bytes:
 
 
 def with_name(block: bytes, name: str) -> bytes:
-    """Put ``name`` into a single header block exactly as it is written.
+    """Put ``name`` into a single header block unchanged.
 
-    ``tarfile`` tidies names on the way.
+    ``tarfile`` would normalise it.
     """
     encoded = name.encode()
     if len(encoded) > 100:
@@ -128,13 +128,13 @@ def with_name(block: bytes, name: str) -> bytes:
 
 
 def with_checksum(block: bytes) -> bytes:
-    """Renew the checksum of a single header block."""
+    """Recompute the checksum of a single header block."""
     cleared = block[:148] + b' ' * 8 + block[156:]
     return (block[:148] + b'%06o\0 ' % sum(cleared)) + block[156:]
 
 
 def number(value: int) -> bytes:
-    """A number in 12 bytes of a header: octal, or base-256 if need be."""
+    """Encode a number in 12 bytes: in octal, or in base 256 if necessary."""
     if value < 8 ** 11:
         return b'%011o\0' % value
     return b'\x80' + value.to_bytes(11, 'big')
@@ -142,7 +142,7 @@ def number(value: int) -> bytes:
 
 def tar_pieces(members: abc.Iterable[Member], tar_format: int = GNU,
                end: bytes | int = END_MARKER) -> abc.Iterator[sparse.Piece]:
-    """Yield the archive: members, then whatever marks its end."""
+    """Yield the archive: its members, then its end marker."""
     for member in members:
         if member.raw is not None:
             yield from member.raw
@@ -158,7 +158,7 @@ def tar_pieces(members: abc.Iterable[Member], tar_format: int = GNU,
 
 
 def gnu_sparse(name: str, content: sparse.Sparse) -> Member:
-    """A member as ``tar --sparse --format=gnu`` writes it (type ``S``)."""
+    """Make a member like ``tar --sparse --format=gnu`` (type ``S``)."""
     extents = _data_extents(content)
     stored = b''.join(data for _, data in extents)
     table = [number(offset) + number(len(data)) for offset, data in extents]
@@ -179,7 +179,7 @@ def gnu_sparse(name: str, content: sparse.Sparse) -> Member:
 
 
 def pax_sparse(name: str, content: sparse.Sparse) -> Member:
-    """A member as ``tar --sparse --format=posix`` writes it (1.0)."""
+    """Make a member like ``tar --sparse --format=posix`` (1.0)."""
     extents = _data_extents(content)
     numbers = [len(extents) + 1]
     for offset, data in extents:
@@ -195,7 +195,7 @@ def pax_sparse(name: str, content: sparse.Sparse) -> Member:
 
 
 def _data_extents(content: sparse.Sparse) -> list[tuple[int, bytes]]:
-    """The parts of a file that are stored, each padded to whole blocks."""
+    """Return the stored parts of a file, each padded to whole blocks."""
     extents = []
     position = 0
     for piece in content.pieces():
@@ -219,17 +219,18 @@ def _data_extents(content: sparse.Sparse) -> list[tuple[int, bytes]]:
             for offset, data in merged]
 
 
-# The runs of zeros that are deflated once, from long to short; powers of 2.
+# The lengths of the runs of zeros that are deflated once, from long to short;
+# powers of 2.
 ZERO_RUNS = (16 << 20, 1 << 20, 64 << 10)
 
 
 @functools.cache
 def _zero_run(length: int) -> tuple[bytes, list[int]]:
-    """A deflated run of zeros that can be put anywhere in a stream.
+    """Deflate a run of zeros that can be put anywhere in a stream.
 
-    Returns its deflate blocks, which refer to nothing before them and end
-    on a byte, and its effect on the register of a CRC-32 as the columns of
-    a matrix over GF(2).
+    Returns its deflate blocks, which refer to nothing before them and end on a
+    byte, and its effect on the register of a CRC-32 as the columns of a matrix
+    over GF(2).
     """
     deflate = zlib.compressobj(9, zlib.DEFLATED, -15)
     packed = deflate.compress(bytes(length))
@@ -250,9 +251,9 @@ def _apply(columns: list[int], register: int) -> int:
 
 
 class GzipWriter:
-    """Writes one gzip stream to a file object, zeros at no cost.
+    """Writes one gzip stream to a file object, with zeros at no cost.
 
-    ``member_size`` starts a new gzip member after so many bytes.
+    A new gzip member starts after ``member_size`` bytes.
     """
 
     HEADER = b'\x1f\x8b\x08\0\0\0\0\0\0\x03'
@@ -309,7 +310,7 @@ class GzipWriter:
         sparse.write_pieces(self, [count])
 
     def write_pieces(self, pieces: abc.Iterable[sparse.Piece]) -> None:
-        """Compress what the pieces stand for."""
+        """Compress the pieces."""
         for piece in pieces:
             if isinstance(piece, int):
                 self.zeros(piece)
@@ -332,8 +333,8 @@ def zstandard(pieces: abc.Iterable[sparse.Piece], level: int = 1,
               options: abc.Mapping[int, int] | None = None) -> bytes:
     """Return the pieces as zstandard data.
 
-    ``frame_size`` starts a new frame after about so many bytes; ``options``
-    are the library's own, and take the place of ``level``.
+    A new frame starts after about ``frame_size`` bytes. ``options`` are the
+    library's own, and replace ``level``.
     """
     target = io.BytesIO()
     write_zstandard(target, pieces, level, frame_size, options)

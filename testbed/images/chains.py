@@ -25,17 +25,17 @@ from testbed.images import vhd
 
 
 def pattern(seed: object, sectors: int = 1) -> bytes:
-    """Sectors of repeatable random bytes, none of them zeros."""
+    """Return sectors of reproducible random bytes, none of them zeros."""
     return random.Random(str(seed)).randbytes(sectors * vhd.SECTOR)
 
 
 def layer_id(number: int) -> uuid.UUID:
-    """The unique id :func:`linked` gives to a layer."""
+    """Return the unique ID that :func:`linked` gives to a layer."""
     return uuid.uuid5(uuid.NAMESPACE_OID, f'layer {number}')
 
 
 def locators(name: str) -> list[tuple[bytes, bytes]]:
-    """The parent locators XenServer writes for a parent file name."""
+    """Return the parent locators that XenServer writes for a file name."""
     windows = ('.\\' + name).encode('utf-16-le')
     return [(b'MacX', f'file://./{name}'.encode()),
             (b'W2ku', windows), (b'W2ru', windows)]
@@ -44,9 +44,9 @@ def locators(name: str) -> list[tuple[bytes, bytes]]:
 def linked(layers: abc.Sequence[vhd.Layer]) -> list[vhd.Layer]:
     """Link layers, leaf to base, as XenServer does.
 
-    Every layer but the last becomes a differencing disk with its parent's
-    id, and a parent name and locators that point to no file; parents are
-    hidden. What a layer already states about its parent is kept.
+    Every layer but the last becomes a differencing disk with its parent's ID,
+    and with a parent name and locators of a file that does not exist. Parents
+    are hidden. Fields that a layer already has are kept.
     """
     chain = []
     for number, layer in enumerate(layers):
@@ -68,7 +68,7 @@ def linked(layers: abc.Sequence[vhd.Layer]) -> list[vhd.Layer]:
 
 def random_extents(rng: random.Random, sectors: int,
                    count: int) -> list[tuple[int, bytes]]:
-    """Up to ``count`` short runs of data, a fourth of them zeros."""
+    """Make up to ``count`` short runs of data, a quarter of them zeros."""
     extents = []
     for _ in range(rng.randint(0, count)):
         first = rng.randrange(sectors)
@@ -82,7 +82,7 @@ def random_extents(rng: random.Random, sectors: int,
 
 def random_layer(rng: random.Random, size: int,
                  block_size: int) -> vhd.Layer:
-    """A dynamic layer with its blocks in any order, and stale bytes."""
+    """Make a dynamic layer with blocks in any order, and stale bytes."""
     sectors = -(-size // vhd.SECTOR)
     written = random_extents(rng, sectors, 12)
     stale = random_extents(rng, sectors, 4)
@@ -100,7 +100,7 @@ def random_layer(rng: random.Random, size: int,
 
 def random_chain(seed: object, sizes: abc.Sequence[int],
                  block_sizes: abc.Sequence[int] = (4096,)) -> list[vhd.Layer]:
-    """A chain with a layer for each size, block sizes taken in turn."""
+    """Make a chain with a layer for each size and alternating block sizes."""
     rng = random.Random(str(seed))
     return linked([random_layer(rng, size,
                                 block_sizes[i % len(block_sizes)])
@@ -108,7 +108,7 @@ def random_chain(seed: object, sizes: abc.Sequence[int],
 
 
 def partition_table(first: int, count: int) -> bytes:
-    """A master boot record with one active Linux partition."""
+    """Make a master boot record with one active Linux partition."""
     def chs(lba: int) -> bytes:
         cylinder, rest = divmod(lba, 255 * 63)
         head, sector = divmod(rest, 63)
@@ -124,7 +124,7 @@ def partition_table(first: int, count: int) -> bytes:
 
 @dataclasses.dataclass(frozen=True)
 class Story:
-    """An archive and the disk that must come out of it."""
+    """An archive and the disk that it must give."""
 
     layers: list[vhd.Layer]
     archive: bytes
@@ -133,10 +133,10 @@ class Story:
 
 
 def story_layers(grown_size: int = 64 * vhd.MIB) -> list[vhd.Layer]:
-    """The story's three layers: a base of 40 MiB, grown, snapshot twice.
+    """Make the story's layers: a base of 40 MiB, grown, with two snapshots.
 
-    The guest's partition table was rewritten after the growth; files were
-    written, replaced and overwritten with zeros in the snapshots.
+    The guest rewrote its partition table after the growth; later it wrote
+    files, replaced them and overwrote them with zeros.
     """
     first = 2048
     base_size = 40 * vhd.MIB
@@ -168,13 +168,13 @@ def story_layers(grown_size: int = 64 * vhd.MIB) -> list[vhd.Layer]:
 
 
 def story_members(layers: abc.Sequence[vhd.Layer]) -> list[archive.Member]:
-    """The members as tar found them in the story: ./, then 1, 0, 2."""
+    """Return the story's members as tar found them: ./, then 1, 0, 2."""
     return [archive.directory(),
             *archive.chain_members(layers, order=(1, 0, 2))]
 
 
 def story_chain(grown_size: int = 64 * vhd.MIB) -> Story:
-    """The story's XenServer image and the digest of its disk."""
+    """Make the story's XenServer image and the digest of its disk."""
     layers = story_layers(grown_size)
     return Story(layers=layers,
                  archive=archive.tgz(story_members(layers)),

@@ -10,9 +10,9 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""A disk with a file system on it, and a chain of its snapshots.
+"""A disk with a file system, and a chain of its snapshots.
 
-The file system is made, and read, by e2fsprogs, not by code of ours.
+e2fsprogs rather than our own code makes and reads the file system.
 """
 
 from collections import abc
@@ -38,15 +38,14 @@ Files = abc.Mapping[str, bytes]
 
 
 def tool(name: str) -> str | None:
-    """The path of one of e2fsprogs' programs, if it is installed."""
+    """Return the path of a program of e2fsprogs, if it is installed."""
     return shutil.which(name) or shutil.which(name, path='/usr/sbin:/sbin')
 
 
 def snapshots() -> tuple[list[vhd.Layer], Files]:
-    """A chain of three, and the files that are on its disk.
+    """Make a chain of three and the files on its disk.
 
-    Between two snapshots a file was written, one was written anew, and one
-    was removed.
+    Between two snapshots the guest added, replaced and removed a file.
     """
     states: list[Files] = [
         {'etc/hostname': b'first\n', 'data': chains.pattern('data', 3000)},
@@ -63,7 +62,7 @@ def snapshots() -> tuple[list[vhd.Layer], Files]:
 
 
 def disk(files: Files) -> bytes:
-    """A disk with one partition, and these files on it."""
+    """Make a disk with one partition that holds these files."""
     with tempfile.TemporaryDirectory() as name:
         root, raw = pathlib.Path(name, 'root'), pathlib.Path(name, 'raw')
         for path, content in files.items():
@@ -82,7 +81,7 @@ def disk(files: Files) -> bytes:
 
 
 def read_files(raw: pathlib.Path, target: pathlib.Path) -> None:
-    """Copy all files out of the file system on a disk."""
+    """Copy all files from the file system on a disk."""
     with open(raw, 'rb') as file:
         file.seek(_TABLE_ENTRY)
         sector, = _FIRST_SECTOR.unpack(file.read(_FIRST_SECTOR.size))
@@ -93,7 +92,7 @@ def read_files(raw: pathlib.Path, target: pathlib.Path) -> None:
 
 
 def _changed(before: bytes, after: bytes) -> list[tuple[int, bytes]]:
-    """The sectors in which two disks differ, as they are in the second."""
+    """Return the sectors of the second disk that differ from the first."""
     return [(start // vhd.SECTOR, after[start:start + vhd.SECTOR])
             for start in range(0, len(after), vhd.SECTOR)
             if before[start:start + vhd.SECTOR]

@@ -10,7 +10,7 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""The raw disk a chain stands for, worked out in the plainest way."""
+"""The raw disk that a chain stands for, computed in the plainest way."""
 
 from collections import abc
 import hashlib
@@ -27,16 +27,16 @@ Layers = abc.Sequence[vhd.Layer]
 
 
 def size(layers: Layers) -> int:
-    """The length of the disk: the leaf's current size."""
+    """Return the size of the disk: the leaf's current size."""
     return layers[0].current_size
 
 
 def read_sector(layers: Layers, sector: int) -> bytes:
-    """Read one sector as the guest does, looking from leaf to base.
+    """Read one sector as the guest does, from leaf to base.
 
-    The first layer with the sector's bit set gives the data. Bytes at or
-    past the end of a layer that is looked at are zeros, whatever a deeper
-    layer holds.
+    The first layer with the sector's bit set gives the data. Bytes at or past
+    the end of a layer on the way are zeros, even if an older layer has data
+    there.
     """
     inside = vhd.SECTOR
     for layer in layers:
@@ -50,9 +50,9 @@ def read_sector(layers: Layers, sector: int) -> bytes:
 
 
 def owner(layers: Layers, sector: int) -> int | None:
-    """Which layer a sector is read from; None if none has written it.
+    """Return the layer that a sector comes from, or None.
 
-    Where a layer ends before the sector, it counts as not written.
+    If a layer ends before the sector, the sector counts as not written.
     """
     inside = vhd.SECTOR
     for number, layer in enumerate(layers):
@@ -65,7 +65,7 @@ def owner(layers: Layers, sector: int) -> int | None:
 
 
 def amounts(layers: Layers, cell_size: int) -> list[list[int]]:
-    """How many bytes of each cell of the disk come from each layer."""
+    """Count the bytes of each cell of the disk that come from each layer."""
     cells = [[0] * len(layers)
              for _ in range(-(-size(layers) // cell_size))]
     for sector in {s for layer in layers for s in layer.sectors}:
@@ -78,7 +78,7 @@ def amounts(layers: Layers, cell_size: int) -> list[list[int]]:
 
 
 def nonzero_sectors(layers: Layers) -> dict[int, bytes]:
-    """Every sector of the disk that does not read as zeros."""
+    """Yield every sector of the disk that does not read as zeros."""
     found = {}
     for sector in sorted({s for layer in layers for s in layer.sectors}):
         data = read_sector(layers, sector)
@@ -88,7 +88,7 @@ def nonzero_sectors(layers: Layers) -> dict[int, bytes]:
 
 
 def disk(layers: Layers) -> sparse.Sparse:
-    """The raw disk, to the byte."""
+    """Return the raw disk, to the byte."""
     whole = sparse.Sparse()
     for sector, data in nonzero_sectors(layers).items():
         whole.put(sector * vhd.SECTOR, data)
@@ -97,12 +97,12 @@ def disk(layers: Layers) -> sparse.Sparse:
 
 
 def expected(layers: Layers) -> bytes:
-    """The bytes of the raw disk; for small disks."""
+    """Return the bytes of the raw disk; for small disks."""
     return disk(layers).tobytes()
 
 
 def sha256(layers: Layers) -> str:
-    """The SHA-256 of the raw disk, in hexadecimal."""
+    """Return the SHA-256 of the raw disk, in hexadecimal digits."""
     digest = hashlib.sha256()
     for piece in disk(layers).pieces():
         if isinstance(piece, int):
@@ -115,7 +115,7 @@ def sha256(layers: Layers) -> str:
 
 
 def allocation(layers: Layers) -> int:
-    """Bytes in the 4 KiB pages of the disk that hold anything but zeros."""
+    """Count the bytes in the disk's 4 KiB pages that are not all zeros."""
     return PAGE * len({sector * vhd.SECTOR // PAGE
                        for sector in nonzero_sectors(layers)})
 
@@ -123,8 +123,8 @@ def allocation(layers: Layers) -> int:
 def difference(path: typing.Any, layers: Layers) -> str | None:
     """Say where the file at ``path`` differs from the disk, or None.
 
-    Only the parts of the file that are no holes are read, so this works for
-    disks of any size.
+    This does not read the holes of the file, so it works for disks of any
+    size.
     """
     return _difference(path, size(layers), nonzero_sectors(layers))
 
@@ -135,7 +135,7 @@ def difference_from(path: typing.Any, content: sparse.Sparse) -> str | None:
 
 
 def content_sectors(content: sparse.Sparse) -> dict[int, bytes]:
-    """Every sector that does not read as zeros."""
+    """Yield every sector that does not read as zeros."""
     found: dict[int, bytearray] = {}
     position = 0
     for piece in content.pieces():
@@ -155,7 +155,7 @@ def content_sectors(content: sparse.Sparse) -> dict[int, bytes]:
 
 
 def content_allocation(content: sparse.Sparse) -> int:
-    """Bytes in the 4 KiB pages that hold anything but zeros."""
+    """Count the bytes in the 4 KiB pages that are not all zeros."""
     return PAGE * len({sector * vhd.SECTOR // PAGE
                        for sector in content_sectors(content)})
 
@@ -176,9 +176,9 @@ def _difference(path: typing.Any, wanted_size: int,
 
 
 def stored_sectors(path: typing.Any) -> abc.Iterator[tuple[int, bytes]]:
-    """Yield the sectors of a file that do not lie in a hole.
+    """Yield the sectors of a file that are not in a hole.
 
-    The last one is shorter where the file ends inside a sector.
+    The last one is shorter if the file ends inside a sector.
     """
     with open(path, 'rb') as raw:
         length = os.fstat(raw.fileno()).st_size

@@ -23,20 +23,20 @@ Piece = bytes | int
 
 
 class Sparse:
-    """Extents at rising offsets, and zeros everywhere else."""
+    """Extents at ascending offsets, and zeros everywhere else."""
 
     def __init__(self) -> None:
         self.size = 0
         self._extents: dict[int, bytes] = {}
 
     def put(self, offset: int, data: bytes) -> None:
-        """Place ``data`` at ``offset``; extents may not overlap."""
+        """Place ``data`` at ``offset``; extents must not overlap."""
         if data:
             self._extents[offset] = data
             self.size = max(self.size, offset + len(data))
 
     def truncate(self, size: int) -> None:
-        """Make the whole ``size`` bytes long, cutting or adding zeros."""
+        """Cut the content to ``size`` bytes, or fill it up with zeros."""
         for offset in [o for o in self._extents if o >= size]:
             del self._extents[offset]
         for offset, data in self._extents.items():
@@ -75,7 +75,7 @@ class Sparse:
 
 
 def write_pieces(target: typing.Any, pieces: abc.Iterable[Piece]) -> None:
-    """Write every byte of ``pieces``, zeros too, to a file object."""
+    """Write every byte of ``pieces``, including zeros, to a file object."""
     for piece in pieces:
         if isinstance(piece, int):
             for _ in range(piece // len(ZEROS)):

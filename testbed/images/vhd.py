@@ -40,9 +40,9 @@ NO_OFFSET = 0xFFFFFFFFFFFFFFFF
 NIL = uuid.UUID(int=0)
 SINGLE = uuid.UUID(int=1)
 
-# States of a footer: as it should be; wrong checksum; overwritten with
-# zeros; not in the file at all (the tail only); without its last byte, as
-# Virtual PC wrote it before 2004 (the tail only).
+# States of a footer: intact; with a wrong checksum; overwritten with zeros;
+# missing from the file (the tail only); without its last byte, as Virtual PC
+# wrote it before 2004 (the tail only).
 GOOD = 'good'
 DAMAGED = 'damaged'
 ZEROED = 'zeroed'
@@ -96,18 +96,18 @@ Fields = abc.Mapping[str, typing.Any]
 
 @dataclasses.dataclass(frozen=True)
 class Layer:
-    """What one VHD file holds, and how it is laid out.
+    """The contents of a VHD file and its layout.
 
     ``written`` and ``stale`` are ``(first sector, data)`` pairs with whole
-    sectors of data; where two overlap the later one holds. The bit of a
-    written sector is set. Stale bytes lie in the block while their bit is
-    clear, unless the sector is written too.
+    sectors of data; if two overlap, the later one counts. The bit of a written
+    sector is set. Stale bytes are in the block although their bit is clear,
+    unless the sector is written, too.
 
-    The parts of the file named in ``layout`` follow the front footer copy in
-    the order given; ``padding`` puts sectors of zeros before a part, or
-    before the ``tail``. ``gaps`` does the same for single blocks. Field
-    overrides are applied last and before the checksum, which they may
-    override as well; ``bat_entries`` replaces entries of the BAT.
+    The parts of the file named in ``layout`` follow the copy of the footer in
+    the order given. ``padding`` puts sectors of zeros before a part, or before
+    the ``tail``; ``gaps`` does the same for single blocks. Overrides of fields
+    are applied last, but before the checksum, which they may override as well.
+    ``bat_entries`` replaces entries of the BAT.
     """
 
     current_size: int
@@ -151,7 +151,7 @@ class Layer:
 
     @functools.cached_property
     def sectors(self) -> dict[int, bytes]:
-        """The data of every sector whose bit is set."""
+        """Return the data of every sector whose bit is set."""
         return by_sector(self.written)
 
     def image(self) -> sparse.Sparse:
@@ -170,7 +170,7 @@ def by_sector(extents: Extents) -> dict[int, bytes]:
     sectors = {}
     for first, data in extents:
         if len(data) % SECTOR:
-            raise ValueError(f'{len(data)} bytes are no whole sectors')
+            raise ValueError(f'{len(data)} bytes are not whole sectors')
         for start in range(0, len(data), SECTOR):
             sectors[first + start // SECTOR] = data[start:start + SECTOR]
     return sectors
@@ -182,12 +182,12 @@ def round_up(value: int, unit: int) -> int:
 
 
 def checksum(structure: bytes) -> int:
-    """The one's complement of the sum of all bytes."""
+    """Return the one's complement of the sum of all bytes."""
     return ~sum(structure) & 0xFFFFFFFF
 
 
 def geometry(size: int) -> int:
-    """CHS geometry as in the appendix of the specification."""
+    """Return the CHS geometry as in the specification's appendix."""
     total = min(size // SECTOR, 65535 * 16 * 255)
     if total >= 65535 * 16 * 63:
         heads, per_track = 16, 255
@@ -253,7 +253,7 @@ def footer(layer: Layer, data_offset: int, state: str,
 
 
 def _fixed_image(layer: Layer) -> sparse.Sparse:
-    """A fixed disk: all bytes of the disk, then the footer."""
+    """Make a fixed disk: all bytes of the disk, then the footer."""
     image = sparse.Sparse()
     for sector, data in layer.sectors.items():
         image.put(sector * SECTOR, data)
@@ -356,7 +356,7 @@ class _Dynamic:
         return bytes(bitmap)
 
     def _put_data(self, offset: int, sectors: dict[int, bytes]) -> None:
-        """Place the sectors of a block, neighbours as one extent."""
+        """Put the sectors of a block, neighbours as one extent."""
         run: list[bytes] = []
         start = 0
         for index in sorted(sectors):
@@ -393,7 +393,7 @@ class _Dynamic:
         self.out.put(self.table_offset, bytes(table))
 
     def _put_batmap(self) -> None:
-        """The batmap: a bit for each block whose sectors are all written."""
+        """Put the batmap: a bit per block, set if all sectors are written."""
         per_block = self.layer.block_size // SECTOR
         batmap = bytearray(self._batmap_size())
         for block in self.blocks:

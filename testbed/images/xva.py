@@ -13,11 +13,11 @@
 """XenServer exports (.xva) of disks whose bytes are known beforehand.
 
 A :class:`Disk` is the truth: a stretch of bytes that is mostly zeros. It is
-cut into chunks as XenServer's ``stream_vdi.ml`` does it (``send_one``):
-numbers that skip the zeros, a checksum after each chunk, and chunks of no
-length where XenServer had nothing to say for five seconds. Chunks of another
-length than 1 MiB are cut so that XenServer's own reader (``recv_one``) puts
-them in the same place.
+cut into chunks as by XenServer's ``stream_vdi.ml`` (``send_one``): numbers
+skip the zeros, a checksum follows each chunk, and an empty chunk comes where
+XenServer had not sent anything for five seconds. Chunks that do not have 1 MiB
+are cut so that XenServer's own reader (``recv_one``) puts them in the same
+place.
 """
 
 from collections import abc
@@ -33,21 +33,21 @@ import xxhash
 
 MIB = 1 << 20
 
-#: What the import of XenServer takes for a checksum: the extension of the
-#: member's name, and how its content is computed.
+#: The checksums that XenServer's import accepts: the extension of the member's
+#: name, which tells how its content is computed.
 XXH64 = 'xxhash'
 SHA1 = 'checksum'
 
 
 def checksum(kind: str, data: bytes) -> bytes:
-    """The content of a checksum member."""
+    """Return the content of a checksum member."""
     if kind == SHA1:
         return hashlib.sha1(data).hexdigest().encode()  # nosec B324
     return b'%016X' % xxhash.xxh64_intdigest(data)
 
 
 class Chunk(typing.NamedTuple):
-    """A chunk of a disk as it stands in the archive."""
+    """A chunk of a disk in the archive."""
 
     number: int
     data: bytes
@@ -57,11 +57,11 @@ class Chunk(typing.NamedTuple):
 class Disk:
     """A virtual disk, and how it is cut into chunks.
 
-    ``chunk_size`` is the length of the first chunk, and of all others but
-    those in ``lengths``, where a shorter one is given by the chunk's place
-    in the order of the archive. ``keep_alives`` counts the chunks of no
-    length that precede a chunk, by its place as well. ``zeros`` are the
-    offsets of chunks that are written although they hold only zeros.
+    ``chunk_size`` is the length of the first chunk, and of all others except
+    those in ``lengths``, which gives shorter lengths by the chunk's place in
+    the archive. ``keep_alives`` is the number of empty chunks that precede a
+    chunk, also by its place. ``zeros`` are the offsets of chunks that are
+    written although they hold only zeros.
     """
 
     content: sparse.Sparse
@@ -107,7 +107,7 @@ class Disk:
             place += 1
 
     def _skipped(self, reader: '_Cutter') -> int:
-        """How many chunks of zeros follow; the last chunk is none."""
+        """Count the chunks of zeros that follow, except the last chunk."""
         end = min([reader.next_data(),
                    *(zero for zero in self.zeros
                      if zero > reader.position)])
@@ -115,7 +115,7 @@ class Disk:
         return min((end - reader.position) // self.chunk_size, most)
 
     def members(self) -> abc.Iterator[archive.Member]:
-        """The members of the archive, each chunk with its checksum."""
+        """Yield the members of the archive, each chunk with its checksum."""
         for chunk in self.chunks():
             yield from pair(self, chunk)
 
@@ -129,7 +129,7 @@ class _Cutter:
         self._pieces.reverse()
 
     def next_data(self) -> int:
-        """Where the next byte that may be no zero lies."""
+        """Return the offset of the next byte that may not be zero."""
         offset = self.position
         for piece in reversed(self._pieces):
             if not isinstance(piece, int):
@@ -141,7 +141,7 @@ class _Cutter:
         return self.next_data() >= self.position + size
 
     def take_zeros(self, size: int) -> None:
-        """Pass over zeros."""
+        """Skip zeros."""
         self.position += size
         while size:
             piece = self._pieces.pop()
@@ -152,7 +152,7 @@ class _Cutter:
             size -= min(piece, size)
 
     def take(self, size: int) -> bytes:
-        """The next bytes."""
+        """Return the next bytes."""
         self.position += size
         taken = []
         while size:
@@ -170,7 +170,7 @@ class _Cutter:
 
 
 def pair(disk: Disk, chunk: Chunk) -> list[archive.Member]:
-    """A chunk and its checksum."""
+    """Return a chunk and its checksum."""
     name = f'{disk.ref}/{chunk.number:08d}'
     return [archive.Member(name, chunk.data),
             archive.Member(f'{name}.{disk.checksum}',
@@ -181,10 +181,10 @@ def pair(disk: Disk, chunk: Chunk) -> list[archive.Member]:
 class Export:
     """A virtual machine and its disks.
 
-    ``vm``, ``version`` and ``vdis`` override or add fields of ``ova.xml``,
-    the last by a disk's reference; a value of None takes a field away.
-    ``others`` are further objects (class, id, fields). ``typed`` writes
-    <string> around strings, as other writers than XenServer do.
+    ``vm``, ``version`` and ``vdis`` override or add fields of ``ova.xml``, the
+    last by a disk's reference; None removes a field. ``others`` are further
+    objects (class, ID, fields). ``typed`` encloses strings in <string>, as
+    writers other than XenServer do.
     """
 
     disks: abc.Sequence[Disk]
@@ -199,7 +199,7 @@ class Export:
     typed: bool = False
 
     def document(self) -> dict[str, typing.Any]:
-        """What ``ova.xml`` says."""
+        """Return the content of ``ova.xml`` as Python values."""
         objects = [_record('VM', 'Ref:0', {**self._vm(), **self.vm})]
         for index, disk in enumerate(self.disks):
             objects += [
@@ -222,21 +222,21 @@ class Export:
         return {**VM, 'VBDs': refs}
 
     def ova_xml(self) -> bytes:
-        """The first member's content."""
+        """Return the first member's content."""
         return xml_value(self.document(), self.typed).encode()
 
     def members(self) -> abc.Iterator[archive.Member]:
-        """All members, the disks in the order of their references."""
+        """Yield all members, the disks in the order of their references."""
         yield archive.Member('ova.xml', self.ova_xml())
         for disk in sorted(self.disks, key=lambda disk: disk.ref):
             yield from disk.members()
 
     def pieces(self) -> abc.Iterator[sparse.Piece]:
-        """The archive, not compressed."""
+        """Yield the uncompressed archive."""
         return archive.tar_pieces(self.members(), archive.USTAR)
 
     def tar(self) -> bytes:
-        """The archive as one bytes object; for small disks."""
+        """Return the archive as one bytes object; for small disks."""
         return archive.tar(self.members(), archive.USTAR)
 
 
@@ -257,7 +257,7 @@ VM = {
     'platform': {'acpi': '1', 'apic': 'true', 'secureboot': 'false'},
     'suspend_VDI': 'OpaqueRef:NULL'}
 
-#: What the fields of a virtual machine say about how it starts.
+#: The fields of a virtual machine that determine how it boots.
 UEFI = {'HVM_boot_params': {'order': 'dc', 'firmware': 'uefi'}}
 PARAVIRTUALISED = {'HVM_boot_policy': '', 'HVM_boot_params': {},
                    'PV_bootloader': 'pygrub'}
@@ -288,7 +288,7 @@ def _without_none(fields: abc.Mapping[str, typing.Any],
 
 
 def xml_value(value: typing.Any, typed: bool = False) -> str:
-    """A value as XML-RPC writes it."""
+    """Encode a value in XML-RPC."""
     if isinstance(value, bool):
         inside = f'<boolean>{int(value)}</boolean>'
     elif isinstance(value, str):
@@ -308,7 +308,7 @@ def xml_value(value: typing.Any, typed: bool = False) -> str:
 
 def random_disk(seed: object, size: int, chunk_size: int = MIB,
                 **options: typing.Any) -> Disk:
-    """A disk with data in about every third chunk, and zeros in others."""
+    """Make a disk with data in about a third of its chunks, or zeros."""
     rng = random.Random(str(seed))
     content = sparse.Sparse()
     offset = 0
