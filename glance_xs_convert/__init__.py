@@ -12,17 +12,17 @@
 
 """XenServer images for every cloud.
 
-A XenServer-type image is a tar archive that holds a chain of VHD files. This
-package converts it to one raw disk: in Glance, as an image-import plugin; on
-the command line, as ``glance-xs-convert``; and in Python:
+A XenServer image is a tar archive with a chain of VHD files. This package
+converts it to a single raw disk: in Glance, as an image-import plugin; on the
+command line, as ``glance-xs-convert``; and in Python:
 
 >>> import glance_xs_convert
 >>> result = glance_xs_convert.convert('snapshot.tgz', 'snapshot.raw')
 >>> result.virtual_size
 67108864
 
-The names below are the public API. Everything else may change without
-notice. Each of them is loaded when it is first used.
+The names below are the public API, each of which is loaded when it is first
+used. Everything else may change without notice.
 """
 
 import importlib

@@ -10,7 +10,7 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""The public functions: convert, check and inspect, by path or open file.
+"""The public functions convert, check and inspect, for paths and open files.
 
 They run in the calling process. Import them from the package itself.
 """
@@ -46,25 +46,24 @@ def convert(source: Source, target: files.Path, *,
             digest: bool = False) -> ConversionResult:
     """Convert a XenServer image to a raw disk.
 
-    The image may be a chain of VHDs in a tar archive, one VHD, or a
+    The image may be a tar archive with a chain of VHDs, a single VHD, or a
     XenServer export (.xva).
 
-    The disk is sparse. It is written under a temporary name beside the
-    target, and gets its name after the archive's last checksum was right.
+    The disk is sparse. It is written under a temporary name beside the target,
+    and gets its own name once the whole image has been read and verified.
 
-    :param source: the image: a path, or a file open for reading. Where it
-                   is not seekable, images that have to be read twice are
-                   refused.
-    :param target: the path of the raw disk
-    :param limits: what the image may ask for
-    :param progress: kept up to date
-    :param overwrite: whether the target may exist
-    :param disk: device or number of the disk that is wanted of an export
-                 with several, for example xvdb or 1
-    :param digest: whether the source's SHA-256 is wanted
+    :param source: the image: a path, or a file that is open for reading. If it
+                   is not seekable, images that must be read twice are refused.
+    :param target: path of the raw disk
+    :param limits: bounds on the image
+    :param progress: is kept up to date
+    :param overwrite: whether to replace an existing target
+    :param disk: device or number of the disk to convert, if an export holds
+                 several, for example xvdb or 1
+    :param digest: whether to compute the source's SHA-256
     :returns: a :class:`ConversionResult`
-    :raises XsConvertError: the archive is refused, or a file cannot be read
-                            or written; nothing is left behind
+    :raises XsConvertError: the image is refused, or a file cannot be read or
+                            written; nothing is left behind
     """
     with (_opened(source) as archive,
           files.new_file(target, overwrite, source=archive) as descriptor):
@@ -76,11 +75,11 @@ def convert(source: Source, target: files.Path, *,
 def check(source: Source, *, limits: limits.Limits = limits.DEFAULT,
           progress: progress.Progress | None = None,
           disk: str | None = None) -> CheckResult:
-    """Do all that ``convert`` does, but write nothing.
+    """Do everything that ``convert`` does, but write nothing.
 
     :param source: see :func:`convert`
     :param limits: see :func:`convert`
-    :param progress: kept up to date
+    :param progress: is kept up to date
     :param disk: see :func:`convert`
     :returns: a :class:`CheckResult`
     :raises XsConvertError: see :func:`convert`
@@ -93,12 +92,12 @@ def check(source: Source, *, limits: limits.Limits = limits.DEFAULT,
 def inspect(source: Source, *, limits: limits.Limits = limits.DEFAULT,
             progress: progress.Progress | None = None,
             ) -> Inspection:
-    """Find out what an image holds; all of it is read and verified.
+    """List the contents of an image, reading and verifying all of it.
 
     :param source: see :func:`convert`
     :param limits: see :func:`convert`
-    :param progress: kept up to date
-    :returns: a :class:`Survey`
+    :param progress: is kept up to date
+    :returns: an :class:`Inspection`
     :raises XsConvertError: see :func:`convert`
     """
     with _opened(source) as archive:

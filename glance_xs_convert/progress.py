@@ -10,20 +10,20 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""How far a conversion is."""
+"""The progress of a conversion."""
 
 import dataclasses
 
 
 @dataclasses.dataclass
 class Progress:
-    """How far a conversion is; another thread may look at it at any time.
+    """The progress of a conversion, which other threads may read at any time.
 
-    :ivar source_size: bytes of the archive, or None if that is not known
-    :ivar source_read: how many of them have been read
-    :ivar layers: how many layers have been begun
-    :ivar layer: the name of the layer being written, or None
-    :ivar bytes_written: to the raw disk
+    :ivar source_size: size of the archive in bytes, or None if unknown
+    :ivar source_read: number of these bytes that have been read
+    :ivar layers: number of layers begun so far
+    :ivar layer: name of the layer that is being written, or None
+    :ivar bytes_written: bytes written to the raw disk
     """
 
     source_size: int | None = None
@@ -34,7 +34,7 @@ class Progress:
 
     @property
     def fraction(self) -> float | None:
-        """From 0 to 1, or None if that is not known."""
+        """The fraction read, from 0 to 1, or None if unknown."""
         if not self.source_size:
             return None
         return min(1.0, self.source_read / self.source_size)

@@ -96,7 +96,8 @@ class Candidate:
     """
 
     def __init__(self, steps: list[list[str]],
-                 image: images.Image | None = None) -> None:
+                 image: images.Image | images.Export | None = None,
+                 ) -> None:
         self.steps = steps
         self.image = image
         self.samples: list[Sample] = []
@@ -117,8 +118,10 @@ class Candidate:
                 self.cannot = f'{failed[0]} fails'
             elif check is None:
                 allocated = _allocated(raw)
-                scratch = sum(_allocated(entry.path) for entry
-                              in os.scandir(work)) - allocated
+                scratch = sum(
+                    _allocated(os.path.join(directory, name))
+                    for directory, _, names in os.walk(work)
+                    for name in names) - allocated
                 self.samples.append(Sample(
                     allocated=allocated, scratch=scratch, **result))
             elif self.image is not None and not check(raw):
@@ -234,6 +237,35 @@ class Bench:
                       self.size / case['convert'].median('seconds') / 1e6,
                       'MB/s', 400, at_least=True)
 
+    def exports(self) -> None:
+        """An export of the same disk as that of the chain of 3."""
+        image = images.chain_of_3(self.size)
+        plain = images.Export(image)
+        huge = images.Export(images.empty(SPARSE_DISK))
+        archive, raw = self._archive(plain), self._made(plain, 'make_raw')
+        case = self._run('export', {
+            'convert': self._convert(plain),
+            'convert, zstandard': self._convert(
+                images.Export(image, ('zstd', '-q'))),
+            'convert, gzip': self._convert(
+                images.Export(image, ('gzip', '-n'))),
+            'cat + cp': Candidate(
+                [['cat', archive], ['cp', '--sparse=always', raw, 'RAW']],
+                plain),
+            'tar + xva-img': Candidate(
+                [['tar', '-xf', archive, '-C', 'WORK'],
+                 ['xva-img', '-s', 'disk-export',
+                  f'WORK/{plain.DIRECTORY}', 'RAW']], plain)})
+        largest = self._run('export, 2040 GiB', {
+            'convert': self._convert(huge)})
+        self._ratio('export: convert ÷ (cat + cp)', case, 'convert',
+                    'cat + cp', 1.5)
+        self._measure('export: peak memory',
+                      case['convert'].median('memory') / images.MIB, 'MiB',
+                      64)
+        self._measure('export of 2040 GiB, two chunks: wall time',
+                      largest['convert'].median('seconds'), 's', 4)
+
     def series(self) -> None:
         """The realistic chain in five sizes."""
         for factor in GROWTH:
@@ -249,17 +281,18 @@ class Bench:
         self._measure('growth: exponent of time against archive bytes',
                       exponent(self.growth['convert']), '', 1.05)
 
-    def _archive(self, image: images.Image) -> str:
+    def _archive(self, image: images.Image | images.Export) -> str:
         """Made in a process of its own: its memory would be counted."""
         return self._made(image, 'make')
 
-    def _made(self, image: images.Image, method: str) -> str:
+    def _made(self, image: images.Image | images.Export, method: str,
+              ) -> str:
         arguments = self._options.cache, self._options.seed
         with multiprocessing.get_context('spawn').Pool(1) as pool:
             path: str = pool.apply(getattr(image, method), arguments)
         return path
 
-    def _convert(self, image: images.Image) -> Candidate:
+    def _convert(self, image: images.Image | images.Export) -> Candidate:
         return Candidate([[self._options.command, 'convert',
                            self._archive(image), 'RAW']], image)
 
@@ -384,8 +417,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main() -> None:
     cases = {'chain': Bench.chain, 'single': Bench.single,
-             'sparse': Bench.sparse, 'scattered': Bench.scattered,
-             'growth': Bench.series}
+             'exports': Bench.exports, 'sparse': Bench.sparse,
+             'scattered': Bench.scattered, 'growth': Bench.series}
     parser = argparse.ArgumentParser(
         description='Measure the converter and its peers.')
     add_arguments(parser)

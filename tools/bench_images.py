@@ -30,7 +30,9 @@ import subprocess
 
 from testbed.images import archive
 from testbed.images import chains
+from testbed.images import sparse
 from testbed.images import vhd
+from testbed.images import xva
 
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
 BLOCK = 2 * MIB
@@ -177,6 +179,79 @@ class Image:
         yield archive.END_MARKER
 
 
+@dataclasses.dataclass(frozen=True)
+class Export:
+    """A XenServer export of the disk of an image.
+
+    :ivar image: the disk
+    :ivar compressor: the command that compresses it, if one does
+    """
+
+    image: Image
+    compressor: tuple[str, ...] = ()
+
+    #: Where the disk's chunks are, once tar has unpacked them.
+    DIRECTORY = 'Ref:7'
+
+    def make(self, directory: str, seed: str) -> str:
+        """Write the export unless it is there; return its path."""
+        ending = f'.{self.compressor[0]}' if self.compressor else ''
+        path = os.path.join(
+            directory, f'{self.image.name}-{seed}.xva{ending}')
+        if not os.path.exists(path):
+            raw = self.image.make_raw(directory, seed)
+            with open(path + '.part', 'wb') as target:
+                if self.compressor:
+                    compressor = subprocess.Popen(
+                        self.compressor, stdout=target,
+                        stdin=subprocess.PIPE)
+                    with compressor.stdin as pipe:
+                        sparse.write_pieces(pipe, self._pieces(raw))
+                    if compressor.wait():
+                        raise OSError(f'{path} cannot be written')
+                else:
+                    sparse.write_pieces(target, self._pieces(raw))
+            os.rename(path + '.part', path)
+        return path
+
+    def make_raw(self, directory: str, seed: str) -> str:
+        """Write the disk unless it is there; return its path."""
+        return self.image.make_raw(directory, seed)
+
+    def _pieces(self, raw: str) -> Iterator[sparse.Piece]:
+        content = sparse.Sparse()
+        content.truncate(self.image.size)
+        disk = xva.Disk(content, ref=self.DIRECTORY)
+        document = xva.Export([disk]).ova_xml()
+        members = itertools.chain(
+            [archive.Member('ova.xml', document)], _chunks(disk, raw))
+        return archive.tar_pieces(members, archive.USTAR)
+
+
+def _chunks(disk: xva.Disk, raw: str) -> Iterator[archive.Member]:
+    """The chunks of a disk that are not zeros, and the first and last."""
+    last = -(-disk.size // xva.MIB) - 1
+    zeros = bytes(xva.MIB)
+    with open(raw, 'rb') as file:
+        number = 0
+        while number <= last:
+            file.seek(number * xva.MIB)
+            data = file.read(xva.MIB)
+            if number in (0, last) or data != zeros:
+                yield from xva.pair(disk, xva.Chunk(number, data))
+            number = min(max(number + 1, _next_data(
+                file.fileno(), (number + 1) * xva.MIB) // xva.MIB),
+                max(number + 1, last))
+
+
+def _next_data(descriptor: int, offset: int) -> int:
+    """Where the next data of a sparse file is; its end if there is none."""
+    try:
+        return os.lseek(descriptor, offset, os.SEEK_DATA)
+    except OSError:
+        return os.fstat(descriptor).st_size
+
+
 def _by_block(layer: list[Write]) -> dict[int, list[Write]]:
     """Cut the writes at the ends of blocks, with offsets within a block.
 
@@ -265,6 +340,11 @@ def sparse_chain(disk: int, data: int, length: int = 30) -> Image:
               for _ in range(length)]
     return Image(f'sparse-{disk}-{data}-{length}', disk, layers,
                  tuple(range(length)))
+
+
+def empty(disk: int) -> Image:
+    """A disk of nothing but zeros."""
+    return Image(f'empty-{disk}', disk, [[]], (0,))
 
 
 def _blocks(size: float) -> int:

@@ -11,7 +11,7 @@
 # under the License.
 
 
-"""From an archive to a raw disk: composition, and nothing else."""
+"""Converting, checking and inspecting an image: composition only."""
 
 import dataclasses
 from typing import BinaryIO
@@ -39,17 +39,18 @@ from glance_xs_convert import progress
 
 @dataclasses.dataclass(frozen=True)
 class ConversionResult:
-    """What came out.
+    """The result of a conversion.
 
-    :ivar virtual_size: of the raw disk, in bytes
+    :ivar virtual_size: size of the raw disk, in bytes
     :ivar layers: the chain of VHDs, from the leaf to the base; empty if the
-                  disk came from a XenServer export
-    :ivar bytes_written: to the raw disk; the rest of it is holes
-    :ivar source_size: bytes of the archive
-    :ivar source_sha256: of the archive, in hexadecimal digits; empty if it
-                         was not asked for
-    :ivar disk: what the export says of the disk; None for a chain
-    :ivar guest: what it says of the virtual machine; None for a chain
+                  disk comes from a XenServer export
+    :ivar bytes_written: bytes written to the raw disk; the rest is holes
+    :ivar source_size: size of the archive, in bytes
+    :ivar source_sha256: SHA-256 of the archive in hexadecimal digits; empty if
+                         it was not requested
+    :ivar disk: the export's description of the disk; None for a chain
+    :ivar guest: the export's description of the virtual machine; None for a
+                 chain
     """
 
     virtual_size: int
@@ -63,15 +64,15 @@ class ConversionResult:
 
 @dataclasses.dataclass(frozen=True)
 class CheckResult:
-    """What would come out, and what it would take.
+    """The result that a conversion would have, and the space it would need.
 
-    :ivar virtual_size: of the raw disk, in bytes
+    :ivar virtual_size: size of the raw disk, in bytes
     :ivar layers: see :class:`ConversionResult`
-    :ivar source_size: bytes of the archive
+    :ivar source_size: size of the archive, in bytes
     :ivar allocated: bytes that the raw disk would occupy
-    :ivar room: bytes that have to be free for it, or it is not begun
-    :ivar disk_map: which layer each sector comes from
-    :ivar first_sectors: what the first sectors of the disk show
+    :ivar room: bytes of free space that the conversion requires
+    :ivar disk_map: the layer that each sector comes from
+    :ivar first_sectors: findings in the first sectors of the disk
     :ivar disk: see :class:`ConversionResult`
     :ivar guest: see :class:`ConversionResult`
     """
@@ -89,12 +90,12 @@ class CheckResult:
 
 @dataclasses.dataclass(frozen=True)
 class FoundDisk:
-    """A disk that an image holds.
+    """A disk in an image.
 
-    :ivar virtual_size: in bytes
-    :ivar stored: bytes of it that are in the image; the rest is zeros
-    :ivar first_sectors: what its first sectors show
-    :ivar disk: what the export says of it; None for a chain
+    :ivar virtual_size: size of the disk, in bytes
+    :ivar stored: number of its bytes that are in the image; the rest is zeros
+    :ivar first_sectors: findings in its first sectors
+    :ivar disk: the export's description of the disk; None for a chain
     """
 
     virtual_size: int
@@ -105,9 +106,9 @@ class FoundDisk:
 
 @dataclasses.dataclass(frozen=True)
 class Inspection:
-    """What an image holds.
+    """The contents of an image.
 
-    :ivar disks: one, or as many as the virtual machine had
+    :ivar disks: the disk of a chain, or all disks of the virtual machine
     :ivar layers: see :class:`ConversionResult`
     :ivar guest: see :class:`ConversionResult`
     """
@@ -124,15 +125,14 @@ def convert(source: BinaryIO, target: int, *,
             ) -> ConversionResult:
     """Convert a XenServer image to a raw disk.
 
-    :param source: the image, open for reading. Where it is not seekable,
-                   images that have to be read twice are refused.
-    :param target: the descriptor of a new file, open for reading and
-                   writing
-    :param limits: what the image may ask for
-    :param progress: kept up to date
-    :param disk: device or number of the disk that is wanted of an export
-                 with several, for example xvdb or 1
-    :param digest: whether the source's SHA-256 is wanted
+    :param source: the image, open for reading. If it is not seekable, images
+                   that must be read twice are refused.
+    :param target: descriptor of a new file, open for reading and writing
+    :param limits: bounds on the image
+    :param progress: is kept up to date
+    :param disk: device or number of the disk to convert, if an export holds
+                 several, for example xvdb or 1
+    :param digest: whether to compute the source's SHA-256
     :raises XsConvertError: the image is refused, or a file cannot be read
                             or written
     """
@@ -148,11 +148,11 @@ def convert(source: BinaryIO, target: int, *,
 def check(source: BinaryIO, *, limits: limits.Limits = limits.DEFAULT,
           progress: progress.Progress | None = None,
           disk: str | None = None) -> CheckResult:
-    """Do all that ``convert`` does, but write nothing.
+    """Do everything that ``convert`` does, but write nothing.
 
     :param source: see :func:`convert`
     :param limits: see :func:`convert`
-    :param progress: kept up to date
+    :param progress: is kept up to date
     :param disk: see :func:`convert`
     :raises XsConvertError: see :func:`convert`
     """
@@ -168,11 +168,11 @@ def check(source: BinaryIO, *, limits: limits.Limits = limits.DEFAULT,
 
 def inspect(source: BinaryIO, *, limits: limits.Limits = limits.DEFAULT,
             progress: progress.Progress | None = None) -> Inspection:
-    """Find out what an image holds; all of it is read and verified.
+    """List the contents of an image, reading and verifying all of it.
 
     :param source: see :func:`convert`
     :param limits: see :func:`convert`
-    :param progress: kept up to date
+    :param progress: is kept up to date
     :raises XsConvertError: see :func:`convert`
     """
     progress = progress or _new_progress()
@@ -194,7 +194,7 @@ def _new_progress() -> progress.Progress:
 
 
 class _Origin(NamedTuple):
-    """What a disk was made of; of an export, perhaps all disks."""
+    """The origin of a disk, or all disks of an export."""
 
     size: int
     layers: list[chain.Vhd]
@@ -204,10 +204,10 @@ class _Origin(NamedTuple):
 
 
 class _Wanted(NamedTuple):
-    """What is wanted of an export with several disks.
+    """The disks to read from an export.
 
-    :ivar disk: device or number of one; None if nobody has chosen
-    :ivar all_disks: all are to be looked at, and none is to be written
+    :ivar disk: device or number of one disk; None without a choice
+    :ivar all_disks: whether to examine all disks and write none
     """
 
     disk: str | None = None
@@ -217,7 +217,7 @@ class _Wanted(NamedTuple):
 def _write(source: intake.Source, raw: disk_file.DiskFile,
            limits: limits.Limits, progress: progress.Progress,
            wanted: _Wanted) -> _Origin:
-    """In one pass if the archive is in order, or else with a survey."""
+    """Write a disk in one pass, or with a survey if it is out of order."""
     start = source.tell() if source.seekable() else None
     try:
         return _pass(source, raw, limits, progress, wanted)
@@ -254,8 +254,8 @@ def _pass(source: intake.Source, raw: disk_file.DiskFile,
             return _Origin(export.size, [], export.chosen, export.guest)
         if wanted.disk is not None:
             raise exceptions.NoSuchDisk(
-                'the image is a chain of VHDs, which is one disk: there is '
-                'none to choose')
+                'the image is a chain of VHDs and has only one disk, so do '
+                'not choose one')
         vhds = image.VhdImage(opened.members, limits, surveyed)
         one_pass.run(vhds, raw, progress)
         return _Origin(vhds.size, vhds.vhds)

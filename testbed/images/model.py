@@ -103,8 +103,13 @@ def expected(layers: Layers) -> bytes:
 
 def sha256(layers: Layers) -> str:
     """Return the SHA-256 of the raw disk, in hexadecimal digits."""
+    return content_sha256(disk(layers))
+
+
+def content_sha256(content: sparse.Sparse) -> str:
+    """Return the SHA-256 of bytes that are mostly zeros, in hexadecimal."""
     digest = hashlib.sha256()
-    for piece in disk(layers).pieces():
+    for piece in content.pieces():
         if isinstance(piece, int):
             for _ in range(piece // len(sparse.ZEROS)):
                 digest.update(sparse.ZEROS)

@@ -24,6 +24,8 @@ arguments (``python -m tests.fuzz.headers -max_total_time=60 CORPUS``):
 ``roads``       an input is an archive of VHDs: in any order, plain or
                 gzipped, in one pass or by a survey, whole or in pieces, from
                 a file or a pipe, the disk is the same, or is refused
+``exports``     an input is a XenServer export: the disk is the one that
+                XenServer's own rules give
 ``chains``      an input chooses the fields of a chain and of its archive,
                 valid or not: the bytes of the disk are those of the model
 

@@ -18,7 +18,8 @@ import pathlib
 import tarfile
 import typing
 
-TARGETS = ('structures', 'headers', 'compressed', 'roads', 'chains')
+TARGETS = ('structures', 'headers', 'compressed', 'roads', 'exports',
+           'chains')
 
 _DIRECTORY = pathlib.Path(__file__).parent / 'corpus'
 

@@ -181,8 +181,9 @@ def outcome(data: bytes, *, chunk_size: int = _WHOLE, piped: bool = False,
         except exceptions.XsConvertError as error:
             return refusal(error)
     disk = _target.disk()
-    if not 0 < disk.size == result.virtual_size == (
-            result.layers[0].current_size):
+    sizes = {disk.size, result.virtual_size,
+             *(layer.current_size for layer in result.layers[:1])}
+    if len(sizes) > 1 or not disk.size:
         raise Broken(f'a disk of {disk.size} bytes is said to have '
                      f'{result.virtual_size}')
     if disk.size > limits.max_virtual_size:
@@ -279,7 +280,8 @@ def same_checked(found: Outcome, data: bytes) -> None:
         raise Broken(f'checked: {result.allocated} bytes are to be '
                      f'occupied, with room for {result.room}, but '
                      f'{occupied} are')
-    mapped = {offset // _SECTOR for rank in range(len(result.layers))
+    mapped = {offset // _SECTOR
+              for rank in range(len(result.disk_map.layers))
               for start, size in result.disk_map.extents(rank)
               for offset in range(start, start + size, _SECTOR)}
     if not mapped.issuperset(found.sectors):

@@ -18,6 +18,7 @@ import pathlib
 from testbed.images import archive
 from testbed.images import chains
 from testbed.images import vhd
+from testbed.images import xva
 
 _SMALL = {'block_size': 1024}
 
@@ -102,11 +103,28 @@ def _roads() -> abc.Iterator[bytes]:
     yield archive.tar([archive.Member('disk.vhd', chosen[0].image())])
 
 
+def _exports() -> abc.Iterator[bytes]:
+    for number, (size, chunk_size) in enumerate((
+            (5120, 512), (6000, 1000), (9000, 4096), (3001, 700),
+            (2048, 8192))):
+        disk = xva.random_disk(
+            number, size, chunk_size, lengths={2: 300} if number == 3 else {},
+            checksum=(xva.XXH64, xva.SHA1)[number % 2])
+        yield xva.Export([disk], has_cd=False).tar()
+    disks = [xva.random_disk(number, 2048, 512, ref=f'Ref:{number}',
+                             userdevice=str(number), device=device)
+             for number, device in ((7, 'xvda'), (8, 'xvdb'))]
+    yield xva.Export(disks, vm=xva.PARAVIRTUALISED).tar()
+    memory = ('VDI', 'Ref:8', {'virtual_size': '2048'})
+    export = xva.Export(disks[:1], others=[memory])
+    yield archive.tar([*export.members(), *disks[1].members()])
+
+
 def _compressed() -> abc.Iterator[bytes]:
     for data in _headers():
         yield archive.gzipped([data])
         yield archive.gzipped([data], member_size=700)
 
 
-_SEEDS = {'compressed': _compressed, 'roads': _roads,
+_SEEDS = {'compressed': _compressed, 'roads': _roads, 'exports': _exports,
           'structures': _structures, 'chains': _chains, 'headers': _headers}

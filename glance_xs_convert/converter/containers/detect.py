@@ -11,9 +11,9 @@
 # under the License.
 
 
-"""What an image is, told by its first bytes and its first file.
+"""Telling the format of an image by its first bytes and its first file.
 
-What it was declared as says nothing: clients declare all of it alike.
+The declared formats do not help: clients declare all of these images alike.
 """
 
 import enum
@@ -26,11 +26,11 @@ from glance_xs_convert.converter.streams import zstandard
 from glance_xs_convert.converter.vhd import layout
 from glance_xs_convert import exceptions
 
-#: How many first bytes are looked at, and how many at the end.
+#: How many bytes are examined at the start and at the end.
 START_SIZE = tarfile.BLOCKSIZE
 TAIL_SIZE = layout.Footer.SIZE
 
-#: First bytes of what people take for a XenServer image.
+#: The first bytes of data that people mistake for a XenServer image.
 _KNOWN_MAGIC = (
     # One that is not compressed is read.
     (layout.Footer.COOKIE, 'a compressed VHD'),
@@ -46,7 +46,7 @@ _KNOWN_MAGIC = (
 
 
 class Wrapping(enum.Enum):
-    """How data is compressed."""
+    """The compression of data."""
 
     NONE = 'not at all'
     GZIP = 'gzip'
@@ -54,14 +54,14 @@ class Wrapping(enum.Enum):
 
 
 class Content(enum.Enum):
-    """What holds the disk."""
+    """The container of the disk."""
 
     VHDS = 'a chain of VHDs'
     EXPORT = 'a XenServer export'
 
 
 def wrapping(start: bytes) -> Wrapping:
-    """How data that begins like this is compressed."""
+    """Return the compression of data with these first bytes."""
     if start.startswith(decompress.MAGIC):
         return Wrapping.GZIP
     if zstandard.is_zstandard(start):
@@ -70,12 +70,12 @@ def wrapping(start: bytes) -> Wrapping:
 
 
 def is_vhd(start: bytes) -> bool:
-    """Whether data that begins like this is a dynamic or differencing VHD."""
+    """Whether data with these first bytes is a dynamic or differencing VHD."""
     return start.startswith(layout.Footer.COOKIE)
 
 
 def is_tar(start: bytes) -> bool:
-    """Whether data that begins like this is a tar archive."""
+    """Whether data with these first bytes is a tar archive."""
     try:
         tarfile.TarInfo.frombuf(start, 'utf-8', 'backslashreplace')
     except tarfile.TarError:
@@ -84,7 +84,7 @@ def is_tar(start: bytes) -> bool:
 
 
 def is_vhd_by_its_end(tail: bytes) -> bool:
-    """Whether data that ends like this is a VHD, for example a fixed one."""
+    """Whether data with these last bytes is a VHD, such as a fixed one."""
     try:
         layout.Footer.unpack(tail)
     except layout.LayoutError:
@@ -93,9 +93,9 @@ def is_vhd_by_its_end(tail: bytes) -> bool:
 
 
 def content(first: str | None) -> Content:
-    """What a tar archive holds.
+    """Return the kind of content of a tar archive.
 
-    :param first: the path of its first file; None if it has none
+    :param first: path of its first file, or None if it has none
     """
     if first is not None and _is_of_an_export(first):
         return Content.EXPORT
@@ -104,22 +104,23 @@ def content(first: str | None) -> Content:
 
 def not_an_archive(start: bytes, may_be_fixed: bool,
                    ) -> exceptions.NotAnArchive:
-    """The error for data of another kind.
+    """Make the error for data in an unknown format.
 
     :param start: the first bytes, decompressed
-    :param may_be_fixed: nobody could look for a fixed VHD's footer
+    :param may_be_fixed: whether the data may be a fixed VHD, because its end
+                         could not be read
     """
-    hint = ('; if it is a fixed VHD, give it as a file, for such a VHD can '
-            'only be told by its end' if may_be_fixed else '')
+    hint = ('; if it is a fixed VHD, give it as a file, because only its end '
+            'identifies such a VHD' if may_be_fixed else '')
     return exceptions.NotAnArchive(
         'the data is not a tar archive of VHDs, a VHD or a XenServer export; '
         f'{_describe(start)}{hint}')
 
 
 def no_vhd(names: list[str]) -> exceptions.XsConvertError:
-    """The error for a sound archive without a VHD.
+    """Make the error for an intact archive without a VHD.
 
-    :param names: of the files in it
+    :param names: names of the files in it
     """
     if any(_is_of_an_export(name) for name in names):
         return exceptions.DamagedExport(

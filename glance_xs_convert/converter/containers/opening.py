@@ -30,14 +30,14 @@ from glance_xs_convert.converter.streams import zstandard
 from glance_xs_convert import exceptions
 from glance_xs_convert import limits
 
-#: What a VHD without an archive around it is called.
+#: The name of a VHD without an archive around it.
 _BARE_NAME = 'image.vhd'
 
 
 class Opened(NamedTuple):
     """An image that can be read once.
 
-    :ivar content: what it turned out to be
+    :ivar content: kind of its content
     :ivar members: the files in it
     """
 
@@ -49,9 +49,9 @@ class Opened(NamedTuple):
 def opened(source: intake.Source, limits: limits.Limits) -> Iterator[Opened]:
     """Open an image, with a helper thread that decompresses ahead.
 
-    :param source: from its start
-    :raises NotAnArchive: the data is something else
-    :raises UnreadableSource: reading fails, or the image has to be a file
+    :param source: the image, at its start
+    :raises NotAnArchive: the data is not an image in a known format
+    :raises UnreadableSource: reading fails, or the image must be a file
     :raises XsConvertError: the first member is refused
     """
     with _readable():
@@ -91,13 +91,13 @@ def _is_vhd(source: intake.Source, start: bytes) -> bool:
 
 
 def _size(source: intake.Source) -> int:
-    """How many bytes come.
+    """Return the number of bytes to come.
 
-    :raises UnreadableSource: nobody knows
+    :raises UnreadableSource: the source is not seekable
     """
     if not source.seekable():
         raise exceptions.UnreadableSource(
-            'a VHD without an archive around it has to be given as a file')
+            'a VHD without an archive around it must be given as a file')
     with _readable():
         place = source.tell()
         size = source.seek(0, os.SEEK_END) - place

@@ -10,12 +10,12 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""``ova.xml``: what a XenServer export says about its virtual machine.
+"""``ova.xml``, the description of the virtual machine in a XenServer export.
 
 The document is one XML-RPC value. Its ``objects`` are records of XenServer's
-database, of the classes VM, VBD (a disk as the machine sees it) and VDI (a
-disk as the storage sees it) among others; references lead from one to the
-next. Source: xen-api, ``export.ml`` and ``importexport.ml``.
+database, among them VMs, VBDs (disks as the machine sees them) and VDIs (disks
+as the storage sees them), which refer to each other. Source: xen-api,
+``export.ml`` and ``importexport.ml``.
 """
 
 import dataclasses
@@ -27,9 +27,9 @@ from glance_xs_convert import exceptions
 from glance_xs_convert import text
 
 NAME = 'ova.xml'
-#: XenServer's own are a few hundred KiB long.
+#: The largest document, in bytes; XenServer's have a few hundred KiB.
 MAX_SIZE = 8 * 1024 ** 2
-#: Elements inside each other; XenServer's own are 20 deep.
+#: The deepest nesting of elements; XenServer's are 20 deep.
 _MAX_DEPTH = 100
 #: The root of the format before XenServer 4.0.
 _OLD_ROOT = 'appliance'
@@ -47,14 +47,14 @@ def is_manifest(path: str) -> bool:
 class Disk:
     """A disk of the virtual machine.
 
-    :ivar ref: the directory of its chunks in the archive
-    :ivar name: fit to be shown
-    :ivar size: in bytes
-    :ivar device: as the guest's kernel calls it, for example xvda; may be
+    :ivar ref: directory of its chunks in the archive
+    :ivar name: name that is safe to show
+    :ivar size: size in bytes
+    :ivar device: name of the device in the guest, for example xvda; may be
                   empty
     :ivar position: XenServer's number of the device, for example 0; may be
                     empty
-    :ivar bootable: whether XenServer would boot from it
+    :ivar bootable: whether XenServer would boot from the disk
     """
 
     ref: str
@@ -66,26 +66,26 @@ class Disk:
 
     @property
     def label(self) -> str:
-        """What to call the disk, fit to be shown."""
+        """A name for the disk that is safe to show."""
         return self.device or text.printable(self.ref)
 
     def is_called(self, choice: str) -> bool:
-        """Whether somebody who says this means the disk."""
+        """Whether a user's choice denotes this disk."""
         return choice != '' and choice in (self.device, self.position)
 
 
 @dataclasses.dataclass(frozen=True)
 class Guest:
-    """What an export says about the virtual machine, fit to be shown.
+    """The virtual machine of an export, in words that are safe to show.
 
-    :ivar product: what wrote the export, for example XenServer
-    :ivar version: of the product
-    :ivar memory: in bytes, or None if unknown
-    :ivar cpus: or None if unknown
+    :ivar product: product that wrote the export, for example XenServer
+    :ivar version: version of the product
+    :ivar memory: memory in bytes, or None if unknown
+    :ivar cpus: number of CPUs, or None if unknown
     :ivar firmware: ``uefi`` or ``bios``, or None if unknown
     :ivar boot_mode: ``HVM`` or ``PV``
-    :ivar bootloader: of a paravirtualised guest, for example pygrub; or
-                      None
+    :ivar bootloader: boot loader of a paravirtualised guest, for example
+                      pygrub, or None
     """
 
     name: str
@@ -99,25 +99,25 @@ class Guest:
 
     @property
     def is_paravirtualised(self) -> bool:
-        """Whether XenServer loaded the kernel, and not a boot loader."""
+        """Whether XenServer rather than the guest's firmware loads it."""
         return self.boot_mode == _PARAVIRTUALISED
 
     @property
     def hint(self) -> str | None:
-        """What keeps the guest from booting under KVM; None if nothing."""
+        """A reason why the guest may not boot under KVM, or None."""
         if not self.is_paravirtualised:
             return None
         return ('the guest is paravirtualised: to boot under KVM, it needs '
-                'a kernel with a boot loader of its own')
+                'its own boot loader and a kernel that supports KVM')
 
 
 @dataclasses.dataclass(frozen=True)
 class Manifest:
     """The part of ``ova.xml`` that matters here.
 
-    :ivar disks: of the machine, in the order of their devices
-    :ivar sizes: of all VDIs, by reference, in bytes; among them may be some
-                 that are none of the machine's disks
+    :ivar disks: the machine's disks, in the order of their devices
+    :ivar sizes: sizes of all VDIs in bytes, by reference; some VDIs may not
+                 be disks of the machine
     """
 
     guest: Guest
@@ -130,7 +130,7 @@ def parse(document: bytes) -> Manifest:
 
     :param document: at most ``MAX_SIZE`` bytes
     :raises DamagedExport: the document is damaged or contradicts itself
-    :raises OldExport: it is of a format that XenServer gave up
+    :raises OldExport: it is in the format of XenServer 3
     """
     return _manifest(_Parser().parse(document))
 
@@ -165,11 +165,11 @@ class _Parser:
     def _start(self, name: str, attributes: dict[str, str]) -> None:
         if len(self._open) >= _MAX_DEPTH:
             raise _damaged(f'its elements are nested more than {_MAX_DEPTH} '
-                           'deep')
+                           'levels deep')
         if not self._open and name == _OLD_ROOT:
             raise exceptions.OldExport(
-                'the export is in the format of XenServer 3, whose disks are '
-                'cut into chunk-….gz files: import it into XenServer and '
+                'the export is in the format of XenServer 3, which cuts '
+                'disks into chunk-….gz files: import it into XenServer and '
                 'export it again')
         self._open.append(_Element(name))
 
@@ -187,7 +187,7 @@ class _Parser:
 
 
 class _Element:
-    """An element that is open, with what it holds so far."""
+    """An open element with its content so far."""
 
     __slots__ = ('key', 'name', 'text', 'value')
 
@@ -202,11 +202,11 @@ class _Element:
             self.value = []
 
     def result(self) -> Any:
-        """The value that the element stands for."""
+        """Return the value of the element."""
         return ''.join(self.text) if self.value is None else self.value
 
     def add(self, child: '_Element') -> None:
-        """Take in an element inside this one, which is complete."""
+        """Add a complete element inside this one."""
         if self.name == 'struct':
             self.value[child.key] = child.value
         elif self.name == 'data':
@@ -220,10 +220,10 @@ class _Element:
 def _manifest(document: Any) -> Manifest:
     objects = _field(document, 'objects')
     if not isinstance(objects, list):
-        raise _damaged('it lists no objects')
+        raise _damaged('it has no list of objects')
     records = _records(objects)
     if not records['VM']:
-        raise _damaged('it describes no virtual machine')
+        raise _damaged('it does not describe a virtual machine')
     vdis = records['VDI']
     disks = [_disk(vbd, vdis[_string(vbd, 'VDI')])
              for vbd in records['VBD'].values() if _has_disk(vbd, records)]
@@ -236,7 +236,7 @@ def _manifest(document: Any) -> Manifest:
 
 
 def _records(objects: list[Any]) -> dict[str, dict[str, dict[str, Any]]]:
-    """The fields of the objects by class and reference."""
+    """Return the fields of the objects, by class and reference."""
     records: dict[str, dict[str, dict[str, Any]]] = {
         kind: {} for kind in ('VM', 'VBD', 'VDI', 'SR')}
     for item in objects:
@@ -246,7 +246,7 @@ def _records(objects: list[Any]) -> dict[str, dict[str, dict[str, Any]]]:
             continue
         if ref in records[kind]:
             raise _damaged(
-                f'it describes two objects {text.printable(ref)!r}')
+                f'it describes the object {text.printable(ref)!r} twice')
         records[kind][ref] = fields
     return records
 
@@ -271,15 +271,15 @@ def _disk(vbd: dict[str, Any], vdi: dict[str, Any]) -> Disk:
 
 
 def _device(position: int) -> str:
-    """How Xen's guests call the device with a number; empty if unknown."""
+    """Return a Xen guest's name for a device, or '' if it is unknown."""
     letters = string.ascii_lowercase
     return f'xvd{letters[position]}' if position < len(letters) else ''
 
 
 def _size(vdi: dict[str, Any]) -> int:
-    """A VDI's size in bytes.
+    """Return a VDI's size in bytes.
 
-    :raises DamagedExport: it is not a number above zero
+    :raises DamagedExport: it is not a positive number
     """
     size = _number(vdi, 'virtual_size')
     if not size:
@@ -317,7 +317,7 @@ def _field(record: Any, name: str) -> Any:
 
 
 def _string(record: Any, name: str) -> str:
-    """A field that is a string; empty if it is missing or none."""
+    """Return a field, or '' if it is missing or not a string."""
     found = _field(record, name)
     return found if isinstance(found, str) else ''
 

@@ -13,8 +13,8 @@
 
 """A tar archive, read once from front to back.
 
-The headers are read by the standard library's ``tarfile``; the members'
-data pass by it, straight from the decompressor's buffers.
+The standard library's ``tarfile`` reads the headers. The members' data
+bypasses it, straight from the decompressor's buffers.
 """
 
 from collections.abc import Iterable
@@ -34,10 +34,11 @@ from glance_xs_convert import text
 
 #: ``tarfile`` copies the global pax records for each member.
 _MAX_GLOBAL_RECORDS = 100
-#: What may follow the end-of-archive marker: the rest of tar's last record.
+#: How much may follow the end-of-archive marker: the rest of tar's last
+#: record.
 _MAX_TRAILER = 16 * 1024 ** 2
-#: A layer of the largest disk with its tables, twice: tar headers that
-#: claim more are not believed.
+#: Twice the size of a layer of the largest disk with its tables. Larger sizes
+#: in tar headers are not believed.
 _MAX_MEMBER_SIZE = 2 * limits.MAX_VIRTUAL_SIZE
 
 
@@ -45,9 +46,9 @@ class Archive:
     """A tar archive, gzipped or plain, read once from front to back.
 
     :param chunks: the decompressed bytes
-    :param has_checksum: the chunks only end where all the data have come,
-                         so the archive may lack its end-of-archive marker
-    :param may_be_fixed: data that is not an archive may be a fixed VHD
+    :param has_checksum: whether the chunks can only end after all of the data,
+                         so that the end-of-archive marker may be missing
+    :param may_be_fixed: whether data that is not an archive may be a fixed VHD
     """
 
     def __init__(self, chunks: Iterable[bytes], limits: limits.Limits,
@@ -65,18 +66,18 @@ class Archive:
         self._ignored_size = 0
 
     def first(self) -> str | None:
-        """The path of the first regular file; None if there is none."""
+        """Return the path of the first regular file, or None."""
         if self._first is None:
             self._first = next(self._files, None)
         return self._first.path if self._first is not None else None
 
     def expect_export(self) -> None:
-        """The archive is a XenServer export.
+        """Expect a XenServer export.
 
-        It may have any number of files, which whoever reads it counts. All
-        are regular ones.
+        It may have any number of files, which its reader counts. All of them
+        must be regular files.
 
-        :raises UnsafeMember: that was not so already
+        :raises UnsafeMember: there has been another kind of file already
         """
         self._is_export = True
         self._headers.expect_many()
@@ -84,13 +85,13 @@ class Archive:
             raise _special_file(self._special)
 
     def members(self) -> Iterator[member.Member]:
-        """The regular files, in their order; then everything is checked.
+        """Yield the regular files in their order, then check the end.
 
         :raises NotAnArchive: the data is not a tar archive
-        :raises DamagedArchive: the data are cut short or corrupt
-        :raises UnsafeMember: a member is no file and named like a VHD, or
-                              any member's name leads out of the archive
-        :raises LimitExceeded: more members than allowed
+        :raises DamagedArchive: the data is cut short or corrupt
+        :raises UnsafeMember: a VHD is not a regular file, or a member's name
+                              leads out of the archive
+        :raises LimitExceeded: there are more members than allowed
         """
         if self._first is not None:
             yield self._first
@@ -112,9 +113,9 @@ class Archive:
         self._drain()
 
     def ignore(self, member: member.Member) -> None:
-        """Leave a member aside; so many bytes of them are allowed.
+        """Note that a member does not belong to the disk.
 
-        :raises LimitExceeded: they are too many
+        :raises LimitExceeded: such members have too many bytes together
         """
         self._count_ignored(member.size, member.name)
 
@@ -128,10 +129,10 @@ class Archive:
                 'members')
 
     def _check(self, info: tarfile.TarInfo, name: str) -> None:
-        """Whether a member may be in the archive at all."""
+        """Check that a member may be in the archive at all."""
         if info.name.startswith('/') or '..' in info.name.split('/'):
             raise exceptions.UnsafeMember(
-                'the name leads out of the archive', member=name)
+                'its name leads out of the archive', member=name)
         if info.isreg() or info.isdir():
             return
         if info.name.lower().endswith('.vhd'):
@@ -146,12 +147,12 @@ class Archive:
         self._ignored_size += size
         if self._ignored_size > self._limits.max_ignored_size:
             raise exceptions.LimitExceeded(
-                'the files in the archive that are no part of the disk have '
+                'the files in the archive that do not belong to the disk have '
                 f'more than {self._limits.max_ignored_size} bytes together',
                 member=name)
 
     def _infos(self) -> Iterator[tarfile.TarInfo]:
-        """All members' headers, up to the end-of-archive marker."""
+        """Yield all members' headers up to the end-of-archive marker."""
         first = True
         while True:
             self._headers.start_member()
@@ -193,7 +194,7 @@ class Archive:
             encoding='utf-8', errors='backslashreplace')
         info = self._tar.next()
         if info is None:
-            raise tarfile.ReadError('the first header has no member')
+            raise tarfile.ReadError('the first header is not of a member')
         return info
 
     def _member(self, index: int, info: tarfile.TarInfo, name: str,
@@ -201,8 +202,8 @@ class Archive:
         stored = self._tar.offset - self._bytes.position
         if not 0 <= info.size <= _MAX_MEMBER_SIZE:
             raise exceptions.LimitExceeded(
-                f'a size of {info.size} bytes is more than any VHD has',
-                member=name)
+                f'its size of {info.size} bytes is larger than any VHD can '
+                'be', member=name)
         data: forward.Reader
         sparse = getattr(info, 'sparse', None)
         if sparse is None:
@@ -218,8 +219,8 @@ class Archive:
     def _check_holes(self, size: int, name: str) -> None:
         if size > self._limits.max_ignored_size:
             raise exceptions.LimitExceeded(
-                f'tar left out {size} bytes of it as holes, and the limit is '
-                f'{self._limits.max_ignored_size}', member=name)
+                f'tar left out {size} bytes of it as holes, more than the '
+                f'limit of {self._limits.max_ignored_size}', member=name)
 
     def _skip_to(self, offset: int, name: str) -> None:
         if not self._bytes.position <= offset:
@@ -233,11 +234,11 @@ class Archive:
         while not self._bytes.at_end():
             if self._bytes.position >= end:
                 raise exceptions.DamagedArchive(
-                    'the archive does not end where its end-of-archive '
-                    'marker is')
+                    'the archive does not end after its end-of-archive '
+                    'marker')
             self._bytes.skip(self._bytes.available)
 
 
 def _special_file(name: str) -> exceptions.UnsafeMember:
     return exceptions.UnsafeMember(
-        'a XenServer export holds no links and no devices', member=name)
+        'a XenServer export must not hold links or devices', member=name)

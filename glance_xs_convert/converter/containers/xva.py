@@ -12,8 +12,8 @@
 
 """A XenServer export (.xva) as the image of one of its disks.
 
-The archive holds ``ova.xml`` first, which describes the virtual machine, and
-then the chunks of each of its disks.
+The archive holds ``ova.xml``, which describes the virtual machine, followed by
+the chunks of each of its disks.
 """
 
 from collections.abc import Iterator
@@ -28,16 +28,18 @@ from glance_xs_convert import limits
 from glance_xs_convert import text
 
 _SECTOR = extents.SECTOR_SIZE
-#: How many disks a refusal lists.
-_MOST_LISTED = 16
+#: The number of disks that an error lists, and of characters of their names.
+_MOST_LISTED = 8
+_LONGEST = 40
 
 
 @dataclasses.dataclass(frozen=True)
 class StoredDisk:
     """A disk of an export.
 
-    :ivar disk: what ``ova.xml`` says of it
-    :ivar stored: bytes of it that are in the archive; the rest is zeros
+    :ivar disk: its description in ``ova.xml``
+    :ivar stored: number of its bytes that are in the archive; the rest is
+                  zeros
     :ivar start: its first bytes
     """
 
@@ -47,7 +49,7 @@ class StoredDisk:
 
 
 class XvaLayer:
-    """A disk of an export as a layer, the only one (see ``layers``).
+    """A disk of an export, as the only layer (see ``layers``).
 
     :ivar data: a Reader of the disk
     """
@@ -60,11 +62,11 @@ class XvaLayer:
         self.data = data
 
     def blocks(self) -> Iterator[tuple[int, int]]:
-        """None: only the numbers of the chunks tell what is written."""
+        """Yield nothing: only the chunks' numbers tell what is written."""
         return iter(())
 
     def extents(self) -> Iterator[extents.Extent]:
-        """The sectors that chunks cover, in whole or in part.
+        """Yield the sectors that chunks cover, wholly or partly.
 
         :raises DamagedExport: the chunks contradict each other
         """
@@ -79,12 +81,12 @@ class XvaLayer:
 
 
 class XvaImage:
-    """An export, of which one disk is read (see ``layers.Image``).
+    """One disk of an export (see ``layers.Image``).
 
     :param opened: the archive
     :param disk: device or number of the disk; None if there is only one
-    :ivar manifest: what ``ova.xml`` says
-    :ivar chosen: the disk that is read; known when layers are asked for
+    :ivar manifest: the content of ``ova.xml``
+    :ivar chosen: the disk to read; None until its layer is requested
     """
 
     def __init__(self, opened: member.Members, limits: limits.Limits,
@@ -103,20 +105,20 @@ class XvaImage:
 
     @property
     def size(self) -> int:
-        """Of the chosen disk, in bytes."""
+        """The size of the chosen disk, in bytes."""
         return self.chosen.size if self.chosen is not None else 0
 
     def layers(self) -> Iterator[tuple[int, XvaLayer]]:
-        """The chosen disk; the others are passed over and verified.
+        """Yield the chosen disk, and verify the others.
 
-        :raises DiskNotChosen, NoSuchDisk: it is not clear which disk
+        :raises DiskNotChosen, NoSuchDisk: the choice does not denote one disk
         :raises LimitExceeded: the disk is too large
         :raises DamagedExport: the export contradicts itself
         """
         chosen = self.chosen = choose(self.manifest.disks, self._choice)
         if chosen.size > self._limits.max_virtual_size:
             raise exceptions.LimitExceeded(
-                f'the disk has {chosen.size} bytes, and the limit is '
+                f'the disk has {chosen.size} bytes, more than the limit of '
                 f'{self._limits.max_virtual_size}',
                 member=chosen.label)
         for reader in self._disks():
@@ -126,7 +128,7 @@ class XvaImage:
     def survey(self, start_size: int) -> list[StoredDisk]:
         """Read and verify all disks.
 
-        :param start_size: how many of each disk's first bytes are wanted
+        :param start_size: number of each disk's first bytes to return
         :raises DamagedExport: the export contradicts itself
         """
         found = {}
@@ -138,7 +140,7 @@ class XvaImage:
                 for disk in self.manifest.disks]
 
     def _disks(self) -> Iterator[xva_chunks.DiskReader]:
-        """The disks in the order of the archive, each read to its end."""
+        """Yield the disks in archive order, and read each to its end."""
         seen = set()
         while (item := self._upcoming.peek()) is not None:
             name = xva_chunks.name_of(item)
@@ -148,12 +150,12 @@ class XvaImage:
             size = self.manifest.sizes.get(name.ref)
             if size is None:
                 raise exceptions.DamagedExport(
-                    f'{ova_xml.NAME} knows no disk '
+                    f'{ova_xml.NAME} does not describe a disk '
                     f'{text.printable(name.ref)}', member=item.name)
             if name.ref in seen:
                 raise exceptions.DamagedExport(
-                    'chunks of another disk precede this one',
-                    member=item.name)
+                    'chunks of another disk come between this chunk and '
+                    'the others of its disk', member=item.name)
             seen.add(name.ref)
             reader = xva_chunks.DiskReader(name.ref, size, self._upcoming)
             yield reader
@@ -166,25 +168,25 @@ class XvaImage:
                     f'{text.printable(disk.ref)} ({describe(disk)})')
 
     def _ignore(self, item: member.Member) -> None:
-        """Leave a file aside that is no part of a disk."""
+        """Skip a file that does not belong to a disk."""
         if ova_xml.is_manifest(item.path):
             raise exceptions.DamagedExport(
-                'the archive holds it twice', member=item.name)
+                'it is in the archive twice', member=item.name)
         self._ignored += 1
         if self._ignored > self._limits.max_members:
             raise exceptions.LimitExceeded(
-                f'more than {self._limits.max_members} files of the archive '
-                'are no part of a disk')
+                f'more than {self._limits.max_members} files in the archive '
+                'do not belong to a disk')
         self._opened.ignore(item)
         self._upcoming.take()
 
 
 def choose(disks: list[ova_xml.Disk], choice: str | None) -> ova_xml.Disk:
-    """The disk that somebody wants.
+    """Return the disk that the user has chosen.
 
-    :param choice: device or number; None if nobody has chosen
-    :raises NoSuchDisk: there is none
-    :raises DiskNotChosen: there are several
+    :param choice: device or number; None without a choice
+    :raises NoSuchDisk: no disk matches
+    :raises DiskNotChosen: several disks match
     """
     if not disks:
         raise exceptions.NoSuchDisk('the virtual machine has no disk')
@@ -192,20 +194,24 @@ def choose(disks: list[ova_xml.Disk], choice: str | None) -> ova_xml.Disk:
         disk for disk in disks if disk.is_called(choice)]
     if not wanted:
         raise exceptions.NoSuchDisk(
-            f'no disk of the export is called {text.printable(choice or "")}'
-            f'; it holds {_listed(disks)}')
+            'the export does not hold a disk '
+            f'{text.printable(choice or "")}; it holds {_listed(disks)}')
     if len({disk.ref for disk in wanted}) > 1:
         raise exceptions.DiskNotChosen(
-            f'the export holds {len(wanted)} disks, and one of them has to '
-            f'be chosen: {_listed(wanted)}')
+            f'the export holds {len(wanted)} disks, so choose one of them: '
+            f'{_listed(wanted)}')
     return wanted[0]
 
 
 def describe(disk: ova_xml.Disk) -> str:
-    """A disk's device, size and name."""
-    number = f' ({disk.position})' if disk.position else ''
-    return (f'{disk.label}{number}, {text.size(disk.size)}, '
-            f'"{disk.name}"')
+    """Return a disk's device, size and name."""
+    number = f' ({_short(disk.position)})' if disk.position else ''
+    return (f'{_short(disk.label)}{number}, {text.size(disk.size)}, '
+            f'"{_short(disk.name)}"')
+
+
+def _short(name: str) -> str:
+    return text.printable(name, _LONGEST)
 
 
 def _listed(disks: list[ova_xml.Disk]) -> str:

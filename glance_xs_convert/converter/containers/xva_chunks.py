@@ -12,11 +12,11 @@
 
 """The chunks of one disk in a XenServer export, read from front to back.
 
-Chunks are named ``REF/NUMBER``, and each is followed by its checksum. Where a
-chunk lies is told by what came before it: the offset runs on, and each number
-that is left out stands for as many zeros as the first chunk has bytes. A
-chunk of no length takes a number and no room: XenServer writes one every few
-seconds while it finds only zeros.
+Chunks are named ``REF/NUMBER``, and a checksum follows each. The offset of a
+chunk depends on those before it: it is where the previous one ends, plus the
+length of the first chunk for each number left out, which stands for zeros. An
+empty chunk takes a number but no space: XenServer writes one every few seconds
+while it finds only zeros.
 
 Source: xen-api, ``stream_vdi.ml`` (``send_one`` and ``recv_one``).
 """
@@ -35,8 +35,8 @@ from glance_xs_convert import exceptions
 from glance_xs_convert import limits
 from glance_xs_convert import text
 
-#: XenServer cuts disks into chunks of 1 MiB. Others may cut them smaller,
-#: but not into any number of chunks.
+#: XenServer cuts disks into chunks of 1 MiB. Smaller chunks are accepted, but
+#: their number is limited.
 _MAX_CHUNKS = 250_000
 _LEAST_AVERAGE = 512 * 1024
 
@@ -59,7 +59,7 @@ def _sha1() -> Any:
     return hashlib.sha1(usedforsecurity=False)
 
 
-#: By the extension of the checksum's name.
+#: The kinds of checksums, by the extension of their names.
 _KINDS = {
     'xxhash': _Kind(xxhash.xxh64, re.compile(rb'[0-9A-F]{16}'), 16),
     'checksum': _Kind(_sha1, re.compile(rb'[0-9A-Fa-f]{40}'), 40),
@@ -67,10 +67,10 @@ _KINDS = {
 
 
 class Name(NamedTuple):
-    """What the name of a chunk says.
+    """The name of a chunk.
 
-    :ivar ref: of the disk
-    :ivar number: of the chunk
+    :ivar ref: reference of the disk
+    :ivar number: number of the chunk
     """
 
     ref: str
@@ -78,48 +78,48 @@ class Name(NamedTuple):
 
 
 def is_like_a_chunk(path: str) -> bool:
-    """Whether a file of this name is a part of an export's disk."""
+    """Whether a file of this name belongs to a disk of an export."""
     return any(form.fullmatch(path)
                for form in (_CHUNK, _OLD_CHUNK, _DAMAGED_NAME))
 
 
 def name_of(item: member.Member) -> Name | None:
-    """The name of a chunk; None for files that are nothing of the kind.
+    """Return the name of a chunk, or None for other files.
 
     :raises OldExport: XenServer 3 named its chunks like this
-    :raises DamagedExport: the file seems to be a chunk or a checksum, but
-                           not one that may come here
+    :raises DamagedExport: the file is like a chunk or a checksum, but must
+                           not come here
     """
     found = _CHUNK.fullmatch(item.path)
     if found:
         return Name(found[1], int(found[2]))
     if _OLD_CHUNK.fullmatch(item.path):
         raise exceptions.OldExport(
-            'the export is in the format of XenServer 3, whose disks are '
-            'cut into chunk-….gz files: import it into XenServer and export '
-            'it again', member=item.name)
+            'the export is in the format of XenServer 3, which cuts disks '
+            'into chunk-….gz files: import it into XenServer and export it '
+            'again', member=item.name)
     if _DAMAGED_NAME.fullmatch(item.path):
         raise exceptions.DamagedExport(
-            'a chunk was expected here, and its name is no number',
+            'a chunk should come here, but the name is not a number',
             member=item.name)
     return None
 
 
 class Upcoming:
-    """The members of an export, of which the next can be looked at."""
+    """The members of an export, with a look at the next one."""
 
     def __init__(self, members: Iterator[member.Member]) -> None:
         self._members = members
         self._next: member.Member | None = None
 
     def peek(self) -> member.Member | None:
-        """The next member; what came before it has been read."""
+        """Return the next member, once the previous one has been read."""
         if self._next is None:
             self._next = next(self._members, None)
         return self._next
 
     def take(self) -> member.Member | None:
-        """The next member, whose data can be read now."""
+        """Return the next member, whose data can then be read."""
         item, self._next = self.peek(), None
         return item
 
@@ -127,10 +127,10 @@ class Upcoming:
 class DiskReader:
     """A Reader of a disk, zeros included, that verifies each chunk.
 
-    :param ref: of the disk
-    :param size: of the disk, in bytes
-    :ivar position: on the disk, in bytes
-    :ivar stored: bytes of the disk that came in chunks so far
+    :param ref: reference of the disk
+    :param size: size of the disk, in bytes
+    :ivar position: position on the disk, in bytes
+    :ivar stored: number of the disk's bytes that came in chunks so far
     """
 
     def __init__(self, ref: str, size: int, upcoming: Upcoming) -> None:
@@ -140,12 +140,12 @@ class DiskReader:
         self.stored = 0
         self._upcoming = upcoming
         self._chunk: member.Member | None = None
-        #: Where the chunk lies on the disk.
+        #: The chunk's place on the disk.
         self._start, self._end = 0, 0
         self._number = -1
         self._first_length: int | None = None
-        #: The checksums that are being computed: both kinds for the first
-        #: chunk, for it is not known yet which one comes.
+        #: The checksums to compute: both kinds for the first chunk, because
+        #: it is not known yet which one follows.
         self._hashes: dict[str, Any] = {}
         self._kinds = list(_KINDS)
         self._chunks_left = _MAX_CHUNKS + (
@@ -153,16 +153,16 @@ class DiskReader:
 
     @property
     def start(self) -> int:
-        """Where the chunk begins that is read next or being read."""
+        """The start of the current or next chunk on the disk."""
         return self._start
 
     @property
     def end(self) -> int:
-        """Where this chunk ends."""
+        """The end of this chunk on the disk."""
         return self._end
 
     def next_chunk(self) -> bool:
-        """Go on to the next chunk that has bytes, unless one is being read.
+        """Begin the next chunk that is not empty, unless one is being read.
 
         :returns: whether there is one
         :raises DamagedExport: the chunks contradict each other
@@ -174,22 +174,22 @@ class DiskReader:
         return True
 
     def jump(self, position: int) -> None:
-        """Pass over zeros.
+        """Skip zeros.
 
-        :param position: not beyond the start of the chunk
+        :param position: new position, at most the start of the chunk
         """
         self.position = position
 
     def skip_all(self) -> None:
-        """Pass over the rest of the disk, and verify it."""
+        """Skip the rest of the disk, verifying it."""
         while self.next_chunk():
             self.jump(max(self.position, self._start))
             self.skip(self._end - self.position)
 
     def finish(self) -> None:
-        """The last chunk has been read.
+        """Check that the disk is complete.
 
-        :raises IncompleteDisk: the disk does not end there
+        :raises IncompleteDisk: it does not end with the last chunk
         """
         if self.next_chunk() or self._end != self.size:
             raise self._incomplete()
@@ -227,7 +227,7 @@ class DiskReader:
             yield buffer, start, end
 
     def _begin_chunk(self) -> bool:
-        """Whether the next member is a chunk of this disk."""
+        """Begin the next chunk; return False if the disk has no more."""
         item = self._upcoming.peek()
         name = name_of(item) if item is not None else None
         if item is None or name is None or name.ref != self.ref:
@@ -244,11 +244,11 @@ class DiskReader:
         return True
 
     def _place(self, item: member.Member, number: int) -> None:
-        """Find out where a chunk lies."""
+        """Compute a chunk's place on the disk."""
         if number <= self._number:
             raise exceptions.DamagedExport(
-                f'the chunk comes after number {self._number}, and numbers '
-                'have to increase', member=item.name)
+                f'the chunk comes after number {self._number}, but numbers '
+                'must increase', member=item.name)
         if self._first_length is None:
             if number or not item.size:
                 raise exceptions.IncompleteDisk(
@@ -257,18 +257,18 @@ class DiskReader:
             self._first_length = item.size
         if item.size > self._first_length:
             raise exceptions.DamagedExport(
-                f'the chunk has {item.size} bytes, more than the first one '
-                f'with {self._first_length}', member=item.name)
+                f'the chunk has {item.size} bytes, more than the '
+                f'{self._first_length} of the first one', member=item.name)
         skipped = (number - self._number - 1) * self._first_length
         self._start = self._end + skipped
         self._end = self._start + item.size
         if self._end > self.size:
             raise exceptions.IncompleteDisk(
-                f'the chunk ends at byte {self._end} of a disk that has '
+                f'the chunk ends at byte {self._end}, but the disk has only '
                 f'{self.size} bytes', member=item.name)
 
     def _finish_chunk(self) -> None:
-        """Compare the checksum that follows a chunk."""
+        """Compare the chunk with the checksum that follows it."""
         if self._chunk is None:
             return
         chunk, self._chunk = self._chunk, None
@@ -279,7 +279,7 @@ class DiskReader:
                 'no checksum follows the chunk', member=chunk.name)
         if kind not in self._hashes:
             raise exceptions.DamagedExport(
-                'the checksum is of another kind than '
+                'the name of the checksum must end in '
                 + ' or '.join(f'.{kind}' for kind in self._hashes),
                 member=item.name)
         self._kinds = [kind]
@@ -291,8 +291,8 @@ class DiskReader:
         wanted = self._hashes[kind].hexdigest()
         if found.decode().lower() != wanted:
             raise exceptions.WrongChecksum(
-                f'the chunk does not match its checksum: it gives {wanted}, '
-                f'not {found.decode().lower()}', member=chunk.name)
+                f'the chunk has the checksum {wanted}, but should have '
+                f'{found.decode().lower()}', member=chunk.name)
 
     def _incomplete(self) -> exceptions.IncompleteDisk:
         return exceptions.IncompleteDisk(

@@ -28,12 +28,11 @@ _REGION = sectors.REGION_SIZE
 class DryRun:
     """Stands in for a ``SparseFile`` and keeps no data.
 
-    :ivar end: where the last byte that was written ends, zeros included
-    :ivar allocated: what the file would occupy now, in bytes, on a file
-                     system with blocks of 4 KiB; at most one more than it
-                     really would
-    :ivar room: what must have been free before it was begun, in bytes
-    :ivar start: the first bytes of the disk
+    :ivar end: the end of the last byte written, zeros included
+    :ivar allocated: bytes that the file would occupy now on a file system with
+                     blocks of 4 KiB; at most one block too many
+    :ivar room: bytes of free space that the conversion requires
+    :ivar start: first bytes of the disk
     """
 
     def __init__(self) -> None:
@@ -51,9 +50,9 @@ class DryRun:
         self._layers: dict[int, sectors.SectorMap] = {}
 
     def layer_map(self, size: int) -> disk_map.DiskMap:
-        """Which layer has written what.
+        """Return a map of the layers that have written each sector.
 
-        :param size: of the disk, in bytes
+        :param size: size of the disk, in bytes
         """
         return disk_map.DiskMap(
             size, [self._layers[rank] for rank in sorted(self._layers)])
@@ -90,14 +89,14 @@ class DryRun:
             0, min(end, len(self.start)) - offset)))
 
     def _keep(self, offset: int, data: bytes) -> None:
-        """Keep a stretch of the first bytes."""
+        """Keep part of the first bytes."""
         self.start[offset:offset + len(data)] = data
 
     def set_size(self, size: int) -> None:
-        """All that is written lies within the size."""
+        """Do nothing: everything written lies within the size."""
 
     def check_room(self, size: int) -> None:
-        """There is always room; keep in mind how much it takes."""
+        """Record the space that is required; there is always enough."""
         if not self._overwrites:
             size += self.allocated
         self.room = max(self.room, size)

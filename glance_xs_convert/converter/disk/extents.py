@@ -19,8 +19,8 @@ import dataclasses
 
 #: The unit in which layers record what they have written, in bytes.
 SECTOR_SIZE = 512
-#: No extent crosses a border between regions of so many bytes: it is the
-#: size of the largest block of a VHD.
+#: The size of a region, in bytes: that of the largest block of a VHD. No
+#: extent crosses the border between two regions.
 REGION_SIZE = 2 * 1024 ** 2
 
 
@@ -56,5 +56,5 @@ def all_written(size: int) -> int:
 
 
 def end_of_region(offset: int) -> int:
-    """Where the region ends in which a byte of the disk lies."""
+    """Return the end of the region that a byte of the disk is in."""
     return offset - offset % REGION_SIZE + REGION_SIZE

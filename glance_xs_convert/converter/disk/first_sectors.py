@@ -10,12 +10,12 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""What the first sectors of a disk show: can a machine boot from it?
+"""Finding out from a disk's first sectors whether a machine can boot from it.
 
-XenServer started paravirtualised guests by a kernel that it read out of
-their file system, so their disks may have neither boot code nor an EFI
-system partition. Sources: UEFI Specification 2.10, section 5 (the GUID
-partition table and the master boot record).
+XenServer started a paravirtualised guest with a kernel that it read from the
+guest's file system, so the disk may have neither boot code nor an EFI system
+partition. Source: UEFI Specification 2.10, section 5 (the GUID partition table
+and the master boot record).
 """
 
 import dataclasses
@@ -24,7 +24,7 @@ from typing import NamedTuple
 
 from glance_xs_convert.converter.disk import extents
 
-#: Up to the end of a partition table of 128 entries.
+#: The size up to the end of a partition table of 128 entries, in bytes.
 SIZE = 34 * extents.SECTOR_SIZE
 
 _BOOT_CODE = slice(0, 440)
@@ -34,8 +34,8 @@ _MBR_ENTRIES = struct.Struct('<446x' + 4 * 'B3xB3xII' + '2x')
 _MBR_ENTRY_FIELDS = 4
 _STATUSES = (0x00, 0x80)
 _MBR_EFI_SYSTEM = 0xEF
-#: Boot sectors of file systems that occupy a disk without a table: where
-#: they have their names.
+#: The offsets and names by which to recognise the boot sectors of file systems
+#: on a disk without a partition table.
 _FILE_SYSTEM_NAMES = ((3, b'NTFS    '), (3, b'EXFAT   '), (54, b'FAT'),
                       (82, b'FAT32'))
 
@@ -47,11 +47,11 @@ _GPT_EFI_SYSTEM = bytes.fromhex('28732ac11ff8d211ba4b00a0c93ec93b')
 
 @dataclasses.dataclass(frozen=True)
 class FirstSectors:
-    """What was found.
+    """The findings.
 
     :ivar partition_table: ``GPT``, ``MBR`` or None
-    :ivar has_efi_system_partition: a UEFI firmware may boot from it
-    :ivar has_boot_code: a BIOS may boot from it
+    :ivar has_efi_system_partition: whether UEFI firmware may boot from it
+    :ivar has_boot_code: whether a BIOS may boot from it
     """
 
     partition_table: str | None
@@ -60,19 +60,19 @@ class FirstSectors:
 
     @property
     def hint(self) -> str | None:
-        """Why a guest will not boot from the disk under KVM; or None."""
+        """The reason why a guest will not boot under KVM, or None."""
         if self.has_boot_code or self.has_efi_system_partition:
             return None
-        return ('a guest will not boot from this disk under KVM as it is: '
-                'the disk has neither boot code nor an EFI system partition, '
-                'like a data disk or the disk of a paravirtualised guest')
+        return ('a guest will not boot from this disk under KVM unless the '
+                'disk is changed: like a data disk or the disk of a '
+                'paravirtualised guest, it has neither boot code nor an EFI '
+                'system partition')
 
 
 def examine(data: bytes | bytearray) -> FirstSectors:
-    """Look at a disk's first bytes.
+    """Examine a disk's first bytes.
 
-    :param data: ``SIZE`` of them; what the disk is too short for may be
-                 missing
+    :param data: ``SIZE`` bytes, or fewer if the disk is shorter
     """
     data = bytes(data[:SIZE]).ljust(SIZE, b'\0')
     has_signature = data[_SIGNATURE] == _BOOT_SIGNATURE
@@ -100,7 +100,7 @@ class _Partition(NamedTuple):
 
 
 def _mbr_partitions(data: bytes) -> list[_Partition]:
-    """The partitions, or none if this is another kind of boot sector."""
+    """Return the partitions; none if this is another kind of boot sector."""
     if any(data.startswith(name, offset)
            for offset, name in _FILE_SYSTEM_NAMES):
         return []
@@ -113,7 +113,7 @@ def _mbr_partitions(data: bytes) -> list[_Partition]:
 
 
 def _gpt_types(data: bytes) -> set[bytes] | None:
-    """The types of a GUID partition table's partitions; None without it."""
+    """Return the partition types of a GUID partition table, or None."""
     cookie, table, count, size = _GPT_HEADER.unpack_from(
         data, extents.SECTOR_SIZE)
     if cookie != _GPT_COOKIE:

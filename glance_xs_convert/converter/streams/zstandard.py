@@ -10,7 +10,7 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""Decompression of zstandard data by the standard library.
+"""Decompression of zstandard data with the standard library.
 
 Source for the magic numbers: RFC 8878.
 """
@@ -26,24 +26,25 @@ else:
     from backports import zstd
 
 MAGIC_SIZE = 4
-#: Compressed data is taken in pieces of at most so many bytes.
+#: The largest piece of compressed data to read at a time, in bytes.
 _SOURCE_SIZE = 256 * 1024
 _FRAME = b'\x28\xb5\x2f\xfd'
-#: A skippable frame, whose first byte has any low half.
+#: A skippable frame; the low half of its first byte has any value.
 _SKIPPABLE = b'\x2a\x4d\x18'
 _SKIPPABLE_FIRST = range(0x50, 0x60)
 
-#: What zstd itself decompresses without being told to, and the most that
-#: XenServer uses is 8 MiB: 128 MiB.
+#: A window of 128 MiB, the most that zstd decompresses without an option.
+#: XenServer uses 8 MiB at most.
 _MAX_WINDOW_LOG = 27
-#: Gzip cannot do better than this, and zstandard does only if nearly all is
-#: zeros. So many bytes are free, for a small archive may be mostly holes.
+#: Gzip cannot compress better than this, and zstandard does so only if the
+#: data is nearly all zeros. The first _FREE bytes do not count, because a
+#: small archive may be mostly holes.
 _MAX_RATIO = 1032
 _FREE = 1024 ** 3
 
 
 def is_zstandard(start: bytes) -> bool:
-    """Whether data that begins like this is zstandard data.
+    """Whether data with these first bytes is zstandard data.
 
     :param start: ``MAGIC_SIZE`` bytes or more
     """
@@ -64,10 +65,10 @@ class Decompressor:
         self._size = 0
 
     def read(self, size: int) -> bytes:
-        """At most ``size`` bytes; none after the last frame.
+        """Read at most ``size`` bytes; none after the last frame.
 
         :raises DamagedArchive: the data is cut short or damaged
-        :raises LimitExceeded: the data expands too much, or takes too much
+        :raises LimitExceeded: the data expands too much, or needs too much
                                memory to decompress
         """
         data = b''
@@ -87,12 +88,12 @@ class Decompressor:
         if self._size > _FREE + _MAX_RATIO * self._size_read:
             raise exceptions.LimitExceeded(
                 f'the first {self._size_read} bytes of zstandard data '
-                f'expand to more than {self._size}, which is out of all '
+                f'expand to {self._size} bytes or more, which is out of '
                 'proportion')
         return data
 
     def _read_source(self) -> bytes:
-        """What has come; more is not waited for."""
+        """Read the data at hand, without waiting for more."""
         data = self._source.read1(_SOURCE_SIZE)
         if not data and not self._frame.eof:
             raise exceptions.DamagedArchive(
@@ -108,7 +109,7 @@ def _frame() -> zstd.ZstdDecompressor:
 
 
 def _refusal(reason: str) -> exceptions.XsConvertError:
-    """What zstandard's refusal means for the archive."""
+    """Turn an error of the zstandard library into one of this package."""
     if 'memory' in reason:
         return exceptions.LimitExceeded(
             'the zstandard data needs a window of more than '

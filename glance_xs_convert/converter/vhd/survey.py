@@ -10,10 +10,10 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""Finding out what an archive holds, without its data.
+"""Finding out which VHDs an archive holds, without their data.
 
-One pass is enough for archives as XenServer made them; a VHD whose pieces
-come in another order than they are needed takes up to two more.
+One pass is enough for an archive as XenServer makes it. A VHD whose structures
+come in a different order than they are needed takes up to two more.
 """
 
 import dataclasses
@@ -37,13 +37,13 @@ _MAX_PASSES = 3
 
 @dataclasses.dataclass
 class Surveyed:
-    """A VHD of the chain that an archive holds.
+    """A VHD in an archive.
 
     :ivar place: its place in the chain
-    :ivar name: of the member
-    :ivar size: of the member, in bytes
-    :ivar structures: complete once the survey is over
-    :ivar damage: why they cannot be read, if so
+    :ivar name: name of the member
+    :ivar size: size of the member, in bytes
+    :ivar structures: its structures, complete at the end of the survey
+    :ivar damage: the error if they cannot be read, or None
     """
 
     place: chain.Place
@@ -53,7 +53,7 @@ class Surveyed:
     damage: exceptions.XsConvertError | None = None
 
     def vhd(self) -> chain.Vhd:
-        """The same for the chain.
+        """Return it as part of the chain.
 
         :raises DamagedVhd: it has no footer
         """
@@ -62,19 +62,19 @@ class Surveyed:
 
 @dataclasses.dataclass(frozen=True)
 class Survey:
-    """What an archive holds.
+    """The contents of an archive.
 
     :ivar vhds: the VHDs of the chain, by their index among all members
-    :ivar ignored: names of the regular files that are no part of the chain
+    :ivar ignored: names of the regular files that do not belong to the chain
     """
 
     vhds: dict[int, Surveyed]
     ignored: list[str]
 
     def layers(self, limits: limits.Limits) -> list[chain.Vhd]:
-        """The chain from the leaf to the base, if it is sound.
+        """Check the chain and return it, from the leaf to the base.
 
-        :raises XsConvertError: the VHDs are damaged, or not one chain
+        :raises XsConvertError: a VHD is damaged, or they do not form a chain
         """
         if not self.vhds:
             raise detect.no_vhd(self.ignored)
@@ -92,11 +92,12 @@ class Survey:
 
 
 def survey(source: intake.Source, limits: limits.Limits) -> Survey:
-    """Read an archive as often as it takes to know all its structures.
+    """Read an archive until all structures of its VHDs are known.
 
-    :param source: seekable if more than one pass is needed
+    :param source: the archive, which must be seekable if more than one pass is
+                   needed
     :raises XsConvertError: the archive or a VHD in it is damaged
-    :raises UnreadableSource: it has to be read again, and cannot be
+    :raises UnreadableSource: it must be read again, but is not seekable
     """
     start = source.tell() if source.seekable() else None
     with opening.opened(source, limits) as opened:
@@ -117,16 +118,16 @@ def survey(source: intake.Source, limits: limits.Limits) -> Survey:
 
 def not_seekable() -> exceptions.UnreadableSource:
     return exceptions.UnreadableSource(
-        'a VHD in the archive is not in the usual order, so the archive has '
-        'to be read more than once: give it as a file')
+        'a VHD in the archive is not in the usual order, so the archive must '
+        'be read more than once: give it as a file')
 
 
 def describe(name: str, size: int, known: structures.Structures,
              ) -> chain.Vhd:
-    """A VHD that has been read, as a part of the chain.
+    """Describe a VHD that has been read, as part of the chain.
 
-    :param size: of its file, in bytes
-    :param known: with the footer, and the header if there is one
+    :param size: size of its file, in bytes
+    :param known: its structures
     :raises DamagedVhd: it has no footer
     """
     footer, header = known.footer, known.header
@@ -166,7 +167,7 @@ def _next_pass(opened: member.Members, limits: limits.Limits,
 
 def _examine(item: member.Member, opened: member.Members,
              limits: limits.Limits) -> Surveyed | None:
-    """Read a member; None if it is not a VHD that may be in the chain."""
+    """Read a member; return None if it cannot be a VHD of the chain."""
     place = chain.place_of(item.path)
     known = structures.Structures()
     data: forward.Reader = item.data
@@ -190,7 +191,7 @@ def _examine(item: member.Member, opened: member.Members,
 
 def _read(surveyed: Surveyed, data: forward.Reader, limits: limits.Limits,
           ) -> None:
-    """Learn what there is to learn in this pass."""
+    """Read the structures that this pass can find."""
     file = stream.VhdStream(surveyed.name, surveyed.size, data, limits)
     try:
         surveyed.structures = structures.collect(file, surveyed.structures)
