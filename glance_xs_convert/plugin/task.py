@@ -264,7 +264,7 @@ def _processor_time(limit: int, archive_size: int) -> int:
 
 def _warning(guest: protocol.Guest | None) -> str:
     """What the user has to know of the guest, for the end of a message."""
-    if guest is None or not guest.is_paravirtualised:
+    if guest is None or not guest.is_paravirtualized:
         return ''
     return ('. Warning: the guest was paravirtualized. To boot under KVM, '
             'it needs a kernel with a boot loader of its own')

@@ -157,7 +157,7 @@ def _guest(found: ova_xml.Guest | None) -> protocol.Guest | None:
         return None
     return protocol.Guest(
         found.name, f'{found.product} {found.version}'.strip(),
-        found.firmware, found.is_paravirtualised)
+        found.firmware, found.is_paravirtualized)
 
 
 def _check(job: protocol.Job, latest: progress.Progress,

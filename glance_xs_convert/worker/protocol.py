@@ -115,13 +115,13 @@ class Guest:
     :ivar name: of the machine
     :ivar product: what exported it, with its version
     :ivar firmware: ``bios`` or ``uefi``; None if unknown
-    :ivar is_paravirtualised: it has no boot loader of its own
+    :ivar is_paravirtualized: it has no boot loader of its own
     """
 
     name: str
     product: str
     firmware: str | None
-    is_paravirtualised: bool
+    is_paravirtualized: bool
 
 
 @dataclasses.dataclass(frozen=True)

@@ -111,7 +111,7 @@ def _guest(fields: dict[str, Any]) -> protocol.Guest:
         'name': _text(_MAX_NAME),
         'product': _text(_MAX_NAME),
         'firmware': lambda value: value in (None, 'bios', 'uefi'),
-        'is_paravirtualised': _is(bool),
+        'is_paravirtualized': _is(bool),
     })
 
 

@@ -259,7 +259,7 @@ VM = {
 
 #: The fields of a virtual machine that determine how it boots.
 UEFI = {'HVM_boot_params': {'order': 'dc', 'firmware': 'uefi'}}
-PARAVIRTUALISED = {'HVM_boot_policy': '', 'HVM_boot_params': {},
+PARAVIRTUALIZED = {'HVM_boot_policy': '', 'HVM_boot_params': {},
                    'PV_bootloader': 'pygrub'}
 
 

@@ -114,7 +114,7 @@ def _exports() -> abc.Iterator[bytes]:
     disks = [xva.random_disk(number, 2048, 512, ref=f'Ref:{number}',
                              userdevice=str(number), device=device)
              for number, device in ((7, 'xvda'), (8, 'xvdb'))]
-    yield xva.Export(disks, vm=xva.PARAVIRTUALISED).tar()
+    yield xva.Export(disks, vm=xva.PARAVIRTUALIZED).tar()
     memory = ('VDI', 'Ref:8', {'virtual_size': '2048'})
     export = xva.Export(disks[:1], others=[memory])
     yield archive.tar([*export.members(), *disks[1].members()])

@@ -35,7 +35,7 @@ _MAX_DEPTH = 100
 _OLD_ROOT = 'appliance'
 
 _MAX_DIGITS = 20
-_PARAVIRTUALISED = 'PV'
+_PARAVIRTUALIZED = 'PV'
 
 
 def is_manifest(path: str) -> bool:
@@ -84,7 +84,7 @@ class Guest:
     :ivar cpus: number of CPUs, or None if unknown
     :ivar firmware: ``uefi`` or ``bios``, or None if unknown
     :ivar boot_mode: ``HVM`` or ``PV``
-    :ivar bootloader: boot loader of a paravirtualised guest, for example
+    :ivar bootloader: boot loader of a paravirtualized guest, for example
                       pygrub, or None
     """
 
@@ -98,16 +98,16 @@ class Guest:
     bootloader: str | None
 
     @property
-    def is_paravirtualised(self) -> bool:
+    def is_paravirtualized(self) -> bool:
         """Whether XenServer rather than the guest's firmware loads it."""
-        return self.boot_mode == _PARAVIRTUALISED
+        return self.boot_mode == _PARAVIRTUALIZED
 
     @property
     def hint(self) -> str | None:
         """A reason why the guest may not boot under KVM, or None."""
-        if not self.is_paravirtualised:
+        if not self.is_paravirtualized:
             return None
-        return ('the guest is paravirtualised: to boot under KVM, it needs '
+        return ('the guest is paravirtualized: to boot under KVM, it needs '
                 'its own boot loader and a kernel that supports KVM')
 
 
@@ -293,10 +293,10 @@ def _guest(vm: dict[str, Any], version: Any) -> Guest:
     bootloader = _shown(vm, 'PV_bootloader')
     domain_type = _string(vm, 'domain_type')
     if domain_type in ('', 'unspecified'):
-        is_paravirtualised = bool(bootloader) or not (
+        is_paravirtualized = bool(bootloader) or not (
             _string(vm, 'HVM_boot_policy'))
     else:
-        is_paravirtualised = domain_type != 'hvm'
+        is_paravirtualized = domain_type != 'hvm'
     firmware: str | None = _string(
         _field(vm, 'HVM_boot_params'), 'firmware').lower()
     if firmware not in ('bios', 'uefi'):
@@ -307,9 +307,9 @@ def _guest(vm: dict[str, Any], version: Any) -> Guest:
         version=_shown(version, 'product_version'),
         memory=_number(vm, 'memory_static_max'),
         cpus=_number(vm, 'VCPUs_max'),
-        firmware=None if is_paravirtualised else firmware,
-        boot_mode=_PARAVIRTUALISED if is_paravirtualised else 'HVM',
-        bootloader=bootloader or None if is_paravirtualised else None)
+        firmware=None if is_paravirtualized else firmware,
+        boot_mode=_PARAVIRTUALIZED if is_paravirtualized else 'HVM',
+        bootloader=bootloader or None if is_paravirtualized else None)
 
 
 def _field(record: Any, name: str) -> Any:

@@ -12,7 +12,7 @@
 
 """Finding out from a disk's first sectors whether a machine can boot from it.
 
-XenServer started a paravirtualised guest with a kernel that it read from the
+XenServer started a paravirtualized guest with a kernel that it read from the
 guest's file system, so the disk may have neither boot code nor an EFI system
 partition. Source: UEFI Specification 2.10, section 5 (the GUID partition table
 and the master boot record).
@@ -60,13 +60,14 @@ class FirstSectors:
 
     @property
     def hint(self) -> str | None:
-        """The reason why a guest will not boot under KVM, or None."""
-        if self.has_boot_code or self.has_efi_system_partition:
+        """A reason why a guest may not boot from the disk, or None."""
+        if self.has_boot_code:
             return None
-        return ('a guest will not boot from this disk under KVM unless the '
-                'disk is changed: like a data disk or the disk of a '
-                'paravirtualised guest, it has neither boot code nor an EFI '
-                'system partition')
+        if self.has_efi_system_partition:
+            return ('a guest boots from this disk with UEFI only: set the '
+                    'image property hw_firmware_type to uefi')
+        return ('a guest will not boot from this disk under KVM as it is: '
+                'the disk has neither boot code nor an EFI system partition')
 
 
 def examine(data: bytes | bytearray) -> FirstSectors:

@@ -82,12 +82,12 @@ class Exports(base.CommandCase):
         self.assertIn(f'Note: xvda: a guest {HINT}', shown)
         self.assertNotIn('xvdb: ', shown)
 
-    def test_inspect_a_paravirtualised_guest(self):
+    def test_inspect_a_paravirtualized_guest(self):
         export = self.source(xva.Export(
-            self.disks, vm=xva.PARAVIRTUALISED).tar())
+            self.disks, vm=xva.PARAVIRTUALIZED).tar())
         shown = self.run_here('inspect', export).stdout
         self.assertIn('boot mode PV (pygrub).\n', shown)
-        self.assertIn('Note: the guest is paravirtualised', shown)
+        self.assertIn('Note: the guest is paravirtualized', shown)
 
     def test_inspect_from_standard_input(self):
         data = archive.zstandard([xva.Export(self.disks).tar()])

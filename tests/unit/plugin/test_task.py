@@ -18,6 +18,7 @@ import sys
 from testbed.images import archive
 from testbed.images import model
 from testbed.images import vhd
+from testbed.images import xva
 from tests.unit.plugin import base
 
 if base.HAS_GLANCE:
@@ -89,6 +90,28 @@ class Convert(TaskCase):
         self.assertEqual(
             'Converted the XenServer image: 1 layer, 4194304 bytes',
             self.task_repo.get(self.task_id).message)
+
+    def test_disk_of_an_export(self):
+        disk = xva.random_disk('task', 3 * vhd.MIB, ref='Ref:10',
+                               userdevice='1', device='xvdb')
+        other = xva.random_disk('other', vhd.MIB, ref='Ref:9')
+        self.prepare(xva.Export([other, disk], vm=xva.PARAVIRTUALIZED).tar(),
+                     extra_properties={'xs_convert_disk': 'xvdb'})
+        self.execute()
+        self.assertIsNone(
+            model.difference_from(self.staged_path, disk.content))
+        self.assertEqual(
+            'Converted the XenServer image: 1 layer, 3145728 bytes. '
+            'Warning: the guest was paravirtualized. To boot under KVM, it '
+            'needs a kernel with a boot loader of its own',
+            self.task_repo.get(self.task_id).message)
+
+    def test_disk_that_nobody_has_chosen(self):
+        disks = [xva.random_disk(number, vhd.MIB, ref=f'Ref:{number}',
+                                 userdevice=str(number)) for number in '12']
+        self.prepare(xva.Export(disks).tar())
+        error = self.assertRaises(task.ConversionFailed, self.execute)
+        self.assertIn('xvda (2), 1 MiB, "system"', str(error))
 
     def test_residue_of_an_earlier_import(self):
         self.prepare()

@@ -82,7 +82,7 @@ class Conversions(base.WorkerCase):
     def test_export(self):
         first, second = test_xva.two_disks()
         data = xva.Export([first, second], vm={
-            **xva.PARAVIRTUALISED, 'name_label': 'web \U0001f600'}).tar()
+            **xva.PARAVIRTUALIZED, 'name_label': 'web \U0001f600'}).tar()
         outcome = self.run_child(data, disk='1')
         self.assertIsNone(
             model.difference_from(self.target, second.content))

@@ -21,7 +21,7 @@ from glance_xs_convert.worker import protocol
 from glance_xs_convert.worker import replies
 
 GUEST = {'name': 'web-1', 'product': 'XenServer 8.2.1', 'firmware': 'uefi',
-         'is_paravirtualised': False}
+         'is_paravirtualized': False}
 
 
 @ddt.ddt
@@ -30,7 +30,8 @@ class Guests(unittest.TestCase):
     def outcome(self, guest):
         return replies.outcome(
             {'virtual_size': 1024, 'layers': 1, 'bytes_written': 0,
-             'source_size': 7, 'source_sha256': '', 'guest': guest},
+             'source_size': 7, 'source_sha256': '', 'guest': guest,
+             'disk': None},
             limits.DEFAULT, digest=False, source=7)
 
     def test_sound(self):
@@ -42,7 +43,7 @@ class Guests(unittest.TestCase):
         {**GUEST, 'name': None}, {**GUEST, 'name': 'x' * 3000},
         {**GUEST, 'name': 'web\n1'}, {**GUEST, 'product': ['x']},
         {**GUEST, 'product': '\U0001f600'}, {**GUEST, 'firmware': 'xen'},
-        {**GUEST, 'firmware': ['uefi']}, {**GUEST, 'is_paravirtualised': 1})
+        {**GUEST, 'firmware': ['uefi']}, {**GUEST, 'is_paravirtualized': 1})
     def test_unsound(self, guest):
         with self.assertRaises(replies.Invalid):
             self.outcome(guest)

@@ -57,8 +57,8 @@ class Guest(unittest.TestCase):
         self.assertIsNone(guest.firmware)
         self.assertEqual('HVM', guest.boot_mode)
 
-    def test_paravirtualised(self):
-        guest = self.guest(vm=xva.PARAVIRTUALISED)
+    def test_paravirtualized(self):
+        guest = self.guest(vm=xva.PARAVIRTUALIZED)
         self.assertEqual(('PV', 'pygrub', None),
                          (guest.boot_mode, guest.bootloader, guest.firmware))
 
@@ -66,12 +66,12 @@ class Guest(unittest.TestCase):
               ('unspecified', 'PV'))
     @ddt.unpack
     def test_the_domain_type_decides(self, domain_type, boot_mode):
-        guest = self.guest(vm={**xva.PARAVIRTUALISED,
+        guest = self.guest(vm={**xva.PARAVIRTUALIZED,
                                'domain_type': domain_type})
         self.assertEqual(boot_mode, guest.boot_mode)
 
     def test_a_kernel_without_a_boot_loader(self):
-        guest = self.guest(vm={**xva.PARAVIRTUALISED, 'PV_bootloader': '',
+        guest = self.guest(vm={**xva.PARAVIRTUALIZED, 'PV_bootloader': '',
                                'PV_kernel': '/boot/vmlinuz'})
         self.assertEqual(('PV', None), (guest.boot_mode, guest.bootloader))
 
