@@ -26,14 +26,15 @@ _GIB = 1024 ** 3
 
 
 class Check(common.Command, show.ShowOne):
-    """Say whether a XenServer image can be imported, and what that takes.
+    """Check whether Glance can import a XenServer image.
 
-    All of the archive is read and nothing is written. The exit status is 1
-    if the image would be refused.
+    The command reads the whole archive and writes nothing. The exit status is
+    1 if the image would be refused.
 
-    The staging space is what an import needs at once for the archive and the
-    raw disk; it can be more than both occupy in the end, since a layer is
-    not begun unless there is room for all of its blocks.
+    The staging space is the space that an import needs for the archive and the
+    raw disk together. It can be more than they occupy in the end, because the
+    converter does not begin a layer unless there is space for all of its
+    blocks.
     """
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:

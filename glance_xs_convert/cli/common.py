@@ -10,7 +10,7 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""What the commands have in common."""
+"""Code that the commands share."""
 
 import argparse
 from collections.abc import Iterator
@@ -47,66 +47,67 @@ _GIB = 1024 ** 3
 
 
 class Command(command.Command):
-    """A command of this package's own."""
+    """A command of this package."""
 
     def get_epilog(self) -> str:
-        """Nothing: cliff names the package that a command comes from.
+        """Return nothing, instead of the package that provides the command.
 
-        To find that out it reads about all packages that are installed.
+        To find it, cliff would read the metadata of all installed packages.
         """
         return ''
 
 
 class Size(_IntColumn):
-    """Bytes: a plain number for programs, with a unit for people."""
+    """A number of bytes: plain for programs, with a unit for people."""
 
     def human_readable(self) -> str:
         return text.size(self._value)
 
 
 def add_archive(parser: argparse.ArgumentParser) -> None:
-    """Add the archive and the limits that it must keep to."""
+    """Add the options for the archive and its limits."""
     defaults = limits_.Limits()
     parser.add_argument(
         'archive', metavar='ARCHIVE',
         help='the XenServer image: a tar archive of VHDs or an export '
-             '(.xva), plain or compressed with gzip or zstandard, or one '
-             f'VHD; {_STANDARD_INPUT} for standard input')
+             '(.xva), plain or compressed with gzip or zstandard, or a '
+             f'single VHD; {_STANDARD_INPUT} for standard input')
     group = parser.add_argument_group(
-        'limits', 'Images that ask for more are refused. The defaults are '
-                  'those of the import plugin.')
+        'limits', 'The command refuses images beyond these limits. The '
+                  'defaults are those of the import plugin.')
     group.add_argument(
         '--max-virtual-size', metavar='GIB', type=_positive,
         default=defaults.max_virtual_size // _GIB,
-        help='the largest disk, in GiB (default: %(default)s)')
+        help='the size of the largest disk, in GiB (default: %(default)s)')
     group.add_argument(
         '--max-chain-length', metavar='LAYERS', type=_positive,
         default=defaults.max_chain_length,
-        help='the longest chain of VHDs (default: %(default)s)')
+        help='the length of the longest chain of VHDs (default: '
+             '%(default)s)')
 
 
 def add_disk(parser: argparse.ArgumentParser) -> None:
-    """Add the choice of a disk."""
+    """Add the option that chooses a disk."""
     parser.add_argument(
         '--disk', metavar='DISK',
-        help='the disk to take of an export that holds several: its device '
-             'or its number, for example xvdb or 1')
+        help='the disk to read if an export holds several: its device or its '
+             'number, for example xvdb or 1')
 
 
 def add_sandbox(parser: argparse.ArgumentParser) -> None:
-    """Add the choice of how far the converter is confined."""
+    """Add the option for the converter's sandbox."""
     parser.add_argument(
         '--sandbox', choices=protocol.SANDBOXES,
         default=protocol.BEST_EFFORT,
-        help='whether the process that reads the image is locked in before: '
-             'required fails where the kernel lacks a means, best_effort '
-             'does what can be done (default: %(default)s)')
+        help='whether to confine the process that reads the image: required '
+             'fails if the host cannot confine it fully, best_effort confines '
+             'it as far as the host can, off does not (default: %(default)s)')
 
 
 def _positive(argument: str) -> int:
-    """An argument as a positive number.
+    """Convert an argument to a positive number.
 
-    :raises ArgumentTypeError: it is none
+    :raises ArgumentTypeError: it is not a positive number
     """
     try:
         number = int(argument)
@@ -125,7 +126,7 @@ def limits(parsed_args: argparse.Namespace) -> limits_.Limits:
 
 
 def request(parsed_args: argparse.Namespace) -> protocol.Request:
-    """What the process that reads the image is asked for."""
+    """Make the request to the process that reads the image."""
     return protocol.Request(
         limits(parsed_args), disk=parsed_args.disk,
         sandbox=parsed_args.sandbox)
@@ -137,14 +138,14 @@ def opened(parsed_args: argparse.Namespace, stream: TextIO,
            ) -> Iterator[tuple[BinaryIO, parent.OnProgress]]:
     """Open the archive for another process.
 
-    :param stream: where the progress is shown meanwhile
-    :param wanted: whether to show it; None to decide by whether the stream
-                   is a terminal
-    :returns: the archive, and what is to be called with the progress
-    :raises UnreadableSource: there is no archive
+    :param stream: stream on which to show the progress
+    :param wanted: whether to show it; None to show it if the stream is a
+                   terminal
+    :returns: the archive, and a function to call with the progress
+    :raises UnreadableSource: the archive cannot be opened
     """
     seen = progress.Progress()
-    # What a kernel lacks is the host's affair, which status tells of.
+    # status reports what the host lacks for the sandbox.
     logging.getLogger(parent.__name__).setLevel(logging.ERROR)
     with contextlib.ExitStack() as stack:
         if parsed_args.archive == _STANDARD_INPUT:
@@ -160,13 +161,13 @@ def opened(parsed_args: argparse.Namespace, stream: TextIO,
 def source(parsed_args: argparse.Namespace, stream: TextIO,
            wanted: bool | None = None,
            ) -> 'Iterator[tuple[api.Source, progress.Progress]]':
-    """The archive, as the converter takes it, and what it keeps up to date.
+    """Return the archive for the converter, and its progress.
 
-    :param stream: where the progress is shown meanwhile
-    :param wanted: whether to show it; None to decide by whether the stream
-                   is a terminal
-    :raises UnreadableSource: there is no archive on standard input
-    :raises LimitExceeded: there is too little memory for what is done to it
+    :param stream: stream on which to show the progress
+    :param wanted: whether to show it; None to show it if the stream is a
+                   terminal
+    :raises UnreadableSource: standard input is not an archive
+    :raises LimitExceeded: there is not enough memory for the image
     """
     seen = progress.Progress()
     archive: api.Source = parsed_args.archive
@@ -177,17 +178,17 @@ def source(parsed_args: argparse.Namespace, stream: TextIO,
             yield archive, seen
     except MemoryError:
         raise exceptions.LimitExceeded(
-            'the image takes more memory than there is') from None
+            'the image needs more memory than is available') from None
 
 
 def _standard_input() -> BinaryIO:
-    """Standard input, but not Python's own reader of it.
+    """Return standard input without Python's own buffered reader.
 
-    A thread may be stuck in reading it when the process ends.
+    A thread may still be reading from it when the process ends.
     """
     if sys.stdin is not None and sys.stdin.isatty():
         raise exceptions.UnreadableSource(
-            'standard input is a terminal, and no archive')
+            'standard input is a terminal, not an archive')
     try:
         return io.FileIO(0, closefd=False)
     except OSError as error:

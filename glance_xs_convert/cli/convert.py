@@ -31,7 +31,7 @@ class Convert(common.Command):
     """Convert a XenServer image to a raw disk.
 
     The raw disk is sparse, and exactly as large as the disk that the guest
-    saw. It gets its name when all of the archive was found to be sound.
+    saw. It gets its name once the whole archive has been read and verified.
     """
 
     def get_epilog(self) -> str:
@@ -43,17 +43,17 @@ class Convert(common.Command):
         common.add_disk(parser)
         common.add_sandbox(parser)
         parser.add_argument(
-            'raw', metavar='RAW', help='the raw disk to be written')
+            'raw', metavar='RAW', help='the raw disk to write')
         parser.add_argument(
-            '--force', action='store_true', help='overwrite an existing RAW')
+            '--force', action='store_true', help='overwrite RAW if it exists')
         group = parser.add_mutually_exclusive_group()
         group.add_argument(
             '--progress', action='store_true', default=None,
-            help='show the progress, which is the default on a terminal, '
-                 'elsewhere, too: in a line every few seconds')
+            help='show the progress even if standard error is not a terminal: '
+                 'one line every few seconds')
         group.add_argument(
             '--quiet', dest='progress', action='store_false',
-            help='show neither the progress nor what was made')
+            help='show neither the progress nor the result')
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> None:
@@ -81,11 +81,11 @@ def _summary(raw: str, result: protocol.Outcome, seconds: float,
     allocated = os.stat(raw).st_blocks * _STAT_BLOCK
     return (f'{raw}: {text.size(size)} ({size} bytes), '
             f'{text.size(allocated)} of it allocated\n'
-            f'made of {_origin(result)} in {seconds:.1f} seconds')
+            f'made from {_origin(result)} in {seconds:.1f} seconds')
 
 
 def _origin(result: protocol.Outcome) -> str:
     if result.disk is not None:
-        return f'the disk {result.disk} of an export'
+        return f'disk {result.disk} of an export'
     count = result.layers
     return f'{count} layer{"s" if count > 1 else ""}'

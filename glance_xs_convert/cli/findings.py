@@ -10,7 +10,7 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""What is known of a guest and of its disk, for people and for programs."""
+"""Findings on a guest and its disk, for people and for programs."""
 
 from typing import Any
 from typing import TYPE_CHECKING
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 def first_sectors(found: 'api.FirstSectors | protocol.Assessment',
                   ) -> dict[str, Any]:
-    """What the first sectors of a disk show, as fields of a record."""
+    """Return the findings in a disk's first sectors, as fields."""
     return {
         'partition_table': found.partition_table or 'none',
         'efi_system_partition': found.has_efi_system_partition,
@@ -40,7 +40,7 @@ def hints(found: 'api.FirstSectors', guest: 'api.Guest | None',
 
 
 def describe_disk(found: 'api.FirstSectors') -> str:
-    """A sentence on the first sectors of a disk."""
+    """Return a sentence on the first sectors of a disk."""
     table = (f'a partition table ({found.partition_table})'
              if found.partition_table else 'no partition table')
     efi = ('an EFI system partition' if found.has_efi_system_partition
@@ -50,7 +50,7 @@ def describe_disk(found: 'api.FirstSectors') -> str:
 
 
 def describe_guest(guest: 'api.Guest') -> str:
-    """A sentence on the virtual machine of an export."""
+    """Return a sentence on the virtual machine of an export."""
     source = ' '.join(filter(None, (guest.product, guest.version)))
     memory = None if guest.memory is None else (
         f'{text.size(guest.memory)} of memory')

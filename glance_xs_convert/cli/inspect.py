@@ -39,21 +39,22 @@ if TYPE_CHECKING:
 
 _VISIBLE = 'Visible'
 _EXTENTS = 'Extents'
-#: The formats that have room for a list in a field.
+#: The formats in which a field can be a list.
 _STRUCTURED = ('json', 'yaml')
 
 
 class Inspect(common.Command, lister.Lister):
-    """Show what a XenServer image holds.
+    """Show the contents of a XenServer image.
 
-    Of a chain of VHDs, the layers are shown from leaf to base; of an export
-    (.xva), the disks of the virtual machine. All of the archive is read and
-    verified.
+    For a chain of VHDs, the command lists the layers from leaf to base; for an
+    export (.xva), the disks of the virtual machine. It reads and verifies the
+    whole archive.
 
-    With a map of the disk, a further column shows how many bytes of the disk
-    come from each layer. Zeros that a layer has written belong to it; what no
-    layer has written is a hole. In JSON and YAML, the map is a list of the
-    extents that come from each layer, as offset and size in bytes.
+    With a map of the disk, an additional column shows how many bytes of the
+    disk come from each layer. Zeros that a layer has written belong to it;
+    data that no layer has written is a hole. In JSON and YAML, the map is a
+    list of the extents that come from each layer, with offset and size in
+    bytes.
     """
 
     _picture: picture.Picture | None = None
@@ -66,15 +67,15 @@ class Inspect(common.Command, lister.Lister):
         group = parser.add_argument_group('map')
         group.add_argument(
             '--map', action='store_true',
-            help='find out which layer each region of the disk comes from, '
-                 'and draw it below the table; with -f json or yaml, list '
+            help='draw a map below the table that shows which layer each '
+                 'region of the disk comes from; with -f json or yaml, list '
                  'the extents of each layer')
         group.add_argument(
             '--svg', metavar='FILE',
-            help='write the drawing to an SVG file')
+            help='write the map to an SVG file')
         group.add_argument(
             '--force', action='store_true',
-            help='overwrite an existing SVG file')
+            help='overwrite the SVG file if it exists')
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace,
@@ -85,8 +86,8 @@ class Inspect(common.Command, lister.Lister):
         formatter = parsed_args.formatter
         if parsed_args.map and formatter not in ('table', *_STRUCTURED):
             raise exceptions.UnwritableTarget(
-                f'a map cannot be written as {formatter}, only as table, '
-                'json or yaml')
+                f'a map cannot be shown in the format {formatter}, only as '
+                'table, json or yaml')
         if parsed_args.map or parsed_args.svg is not None:
             return self._inspect_with_map(parsed_args)
         limits = common.limits(parsed_args)
@@ -123,7 +124,7 @@ class Inspect(common.Command, lister.Lister):
 
     def _show(self, parsed_args: argparse.Namespace, table: tables.Table,
               ) -> tuple[Sequence[str], list[tuple[Any, ...]]]:
-        """What a table says below itself has columns in other formats."""
+        """Show the notes below a table as columns in other formats."""
         if parsed_args.formatter == 'table':
             self._below = table.below
         else:
@@ -134,7 +135,7 @@ class Inspect(common.Command, lister.Lister):
     def produce_output(self, parsed_args: argparse.Namespace,
                        column_names: Sequence[str],
                        data: Iterable[Sequence[Any]]) -> int:
-        """Below the table, say what it amounts to; data stay data."""
+        """Print the notes and the map below the table."""
         super().produce_output(parsed_args, column_names, data)
         stdout = self.app.stdout
         for sentence in self._below:
@@ -145,7 +146,7 @@ class Inspect(common.Command, lister.Lister):
 
 
 def _names(result: api.CheckResult) -> list[str]:
-    """What the layers of a disk are called."""
+    """Return the names of a disk's layers."""
     if result.disk is not None:
         return [result.disk.label]
     return [layer.name for layer in result.layers]
@@ -158,9 +159,9 @@ def _extents(disk_map: disk_map.DiskMap, rank: int) -> list[dict[str, int]]:
 
 @contextlib.contextmanager
 def _drawing(parsed_args: argparse.Namespace) -> Iterator[TextIO]:
-    """What is written to the SVG file on leaving, if one is wanted.
+    """Yield the content of the SVG file, which is written on leaving.
 
-    :raises TargetExists: the file exists, and may not be overwritten
+    :raises TargetExists: the file exists and must not be overwritten
     :raises UnwritableTarget: the file is the archive, or the operating
                               system refuses
     """

@@ -37,7 +37,7 @@ class Shell(app.App):
             deferred_help=True)
 
     def configure_logging(self) -> None:
-        """As cliff does, but news of other packages only if asked for."""
+        """Show other packages' messages only on request, unlike cliff."""
         super().configure_logging()
         console = logging.root.handlers[-1]
         console.setFormatter(_OneLine(self.CONSOLE_MESSAGE_FORMAT))
@@ -46,7 +46,7 @@ class Shell(app.App):
 
 
 class _OneLine(logging.Formatter):
-    """A message is one line, whatever names there are in it."""
+    """Formats a message on one line, whatever names it contains."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:
         return ''.join(
@@ -57,8 +57,8 @@ class _OneLine(logging.Formatter):
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command.
 
-    :returns: 0 if all went well, 1 for an error, 2 for wrong arguments, and
-              for ``status`` what it has found
+    :returns: the exit status: 0 for success, 1 for an error, 2 for wrong
+              arguments; for ``status``, its result
     """
     for signal_number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(signal_number) is not signal.SIG_IGN:
@@ -81,7 +81,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _end(signal_number: int, frame: object) -> None:
-    """End by an exception, so that what was begun is removed."""
+    """End with an exception, so that unfinished files are removed."""
     sys.exit(128 + signal_number)
 
 

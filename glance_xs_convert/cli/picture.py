@@ -10,11 +10,11 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""A picture of the disk: which layer each region comes from.
+"""A map of the disk that shows which layer each region comes from.
 
 The disk is cut into cells that are laid out like text, line by line. A cell
 shows the layer that most of it comes from, and how much of it has been
-written at all. The newer a layer, the warmer its colour.
+written. Newer layers have warmer colours.
 """
 
 from __future__ import annotations
@@ -39,16 +39,16 @@ if TYPE_CHECKING:
 
 _SMALLEST_CELL = 4096
 
-#: What stands for a layer where there are no colours.
+#: The characters for the layers where there are no colours.
 _LETTERS = string.digits + string.ascii_lowercase + string.ascii_uppercase
 _ANY_OTHER = '+'
 _HOLE = '.'
 _HOLES = 'holes'
-#: A cell by how much of it has been written, in equal steps.
+#: The characters for cells by how much of them is written, in equal steps.
 _SHADES = '░▒▓█'
 _FULL = len(_SHADES) - 1
 
-#: Hues from the leaf to the base.
+#: The hues from the leaf to the base.
 _WARM, _COLD = 0.03, 0.62
 _LIGHTNESS, _SATURATION = 0.5, 0.7
 
@@ -61,18 +61,19 @@ _SVG_CELL = 8
 _SVG_MARGIN = 80
 _SVG_LINE = 20
 
-#: Draws so many cells of a layer, or of a hole, in one of the shades.
+#: Draws a number of cells of a layer, or of a hole, in one of the shades.
 _Paint = Callable[[int | None, int, int], str]
 
 
 @dataclasses.dataclass(frozen=True)
 class _Run:
-    """Equal cells that follow each other in one line.
+    """A run of equal cells in one line.
 
-    :ivar first: the number of the first one
-    :ivar count: how many there are
-    :ivar rank: of the layer that most of each comes from; None for a hole
-    :ivar shade: how much is written, from 0 to ``_FULL``
+    :ivar first: number of the first cell
+    :ivar count: number of cells
+    :ivar rank: rank of the layer that most of each cell comes from; None for a
+                hole
+    :ivar shade: how much of each cell is written, from 0 to ``_FULL``
     """
 
     first: int
@@ -82,9 +83,9 @@ class _Run:
 
 
 class Picture:
-    """A picture of a disk.
+    """A map of a disk.
 
-    :param names: of the layers, from the leaf to the base
+    :param names: names of the layers, from the leaf to the base
     """
 
     def __init__(self, disk_map: disk_map.DiskMap, names: Sequence[str],
@@ -94,7 +95,7 @@ class Picture:
         self._sizes = disk_map.sizes()
 
     def text(self, stream: TextIO) -> str:
-        """The picture in letters, or in colours if the stream shows them."""
+        """Return the map in letters, or in colours if the stream can."""
         width = _text_width(stream)
         paint = self._paint_for(stream)
         cell_size = self._cell_size(width * _TEXT_LINES)
@@ -113,7 +114,7 @@ class Picture:
         return '\n'.join(lines)
 
     def svg(self) -> str:
-        """The picture as an SVG document."""
+        """Return the map as an SVG document."""
         cell_size = self._cell_size(_SVG_COLUMNS * _SVG_LINES)
         lines = self._lines(cell_size, _SVG_COLUMNS)
         width = _SVG_MARGIN + _SVG_COLUMNS * _SVG_CELL + _SVG_LINE
@@ -131,7 +132,7 @@ class Picture:
             '</svg>', ''])
 
     def _cell_size(self, most: int) -> int:
-        """The smallest cell of which so many are enough."""
+        """Return the smallest cell size for at most so many cells."""
         cell_size = _SMALLEST_CELL
         while -(-self._map.size // cell_size) > most:
             cell_size *= 2
@@ -153,7 +154,7 @@ class Picture:
         return lines
 
     def _legend(self) -> Iterator[tuple[int | None, str, str, float]]:
-        """For each layer and the holes: rank, name, size and share."""
+        """Yield rank, name, size and share of each layer and the holes."""
         holes = self._map.size - sum(self._sizes)
         ranks = [*range(len(self._names)), None]
         for rank, name, size in zip(ranks, (*self._names, _HOLES),
@@ -226,9 +227,9 @@ class Picture:
 
 def _rank_and_shade(sizes: list[int], cell_size: int,
                     ) -> tuple[int | None, int]:
-    """Whose a cell is, and how much of it is written.
+    """Return the rank of a cell's layer and the cell's shade.
 
-    :param sizes: the bytes of each layer
+    :param sizes: number of bytes from each layer
     """
     written = sum(sizes)
     if not written:
@@ -243,7 +244,7 @@ def _letters(rank: int | None, shade: int, count: int) -> str:
 
 
 def _text_width(stream: TextIO) -> int:
-    """Cells in a line: a power of two that fits in the terminal."""
+    """Return the cells per line, a power of two that fits the terminal."""
     columns = shutil.get_terminal_size().columns
     if stream.isatty():
         columns = os.get_terminal_size(stream.fileno()).columns or columns
@@ -266,7 +267,7 @@ def _can_encode(stream: TextIO, text: str) -> bool:
 
 
 def _escape(colour: tuple[int, int, int]) -> str:
-    """The terminal's code for a colour; ECMA-48, and ISO 8613-6."""
+    """Return the terminal's code for a colour (ECMA-48, ISO 8613-6)."""
     if os.environ.get('COLORTERM') in ('truecolor', '24bit'):
         return '\x1b[38;2;{};{};{}m'.format(*colour)
     red, green, blue = (round(part * 5 / 255) for part in colour)

@@ -10,7 +10,7 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""Showing how far a conversion is, on standard error."""
+"""Showing the progress of a conversion on standard error."""
 
 from collections.abc import Iterator
 import contextlib
@@ -20,7 +20,7 @@ from typing import TextIO
 from glance_xs_convert import progress
 from glance_xs_convert import text
 
-#: What takes no longer than this, in seconds, needs no bar.
+#: The time before the bar appears, in seconds.
 _PATIENCE = 0.5
 _BAR_INTERVAL = 0.1
 _LINE_INTERVAL = 5.0
@@ -31,10 +31,10 @@ def shown(progress: progress.Progress, stream: TextIO, wanted: bool | None,
           ) -> Iterator[None]:
     """Show the progress until the context is left.
 
-    On a terminal there is a bar, which vanishes; elsewhere a line every few
-    seconds, but only if they are wanted.
+    On a terminal this is a bar, which disappears at the end; elsewhere it is a
+    line every few seconds.
 
-    :param wanted: or not; None to decide by whether there is a terminal
+    :param wanted: whether to show it; None to show it on a terminal only
     """
     terminal = stream.isatty()
     if wanted is False or not (wanted or terminal):

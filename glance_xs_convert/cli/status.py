@@ -24,7 +24,7 @@ from cliff import lister
 
 from glance_xs_convert.cli import common
 
-#: What oslo.upgradecheck's commands return when a check itself goes wrong.
+#: The exit status of oslo.upgradecheck's commands if a check cannot run.
 _BROKEN = 255
 _WIDTH = 60
 
@@ -42,13 +42,13 @@ class Details(_TextColumn):
 
 
 class Status(common.Command, lister.Lister):
-    """Say whether Glance is set up to convert XenServer images.
+    """Check whether Glance is set up to convert XenServer images.
 
-    Glance's configuration is read as Glance does. This is best run by the
-    user that Glance runs as, in Glance's Python environment.
+    The command reads Glance's configuration as Glance does. Run it in Glance's
+    Python environment, as the user that Glance runs as.
 
-    The exit status is that of upgrade checks: 0 if all is well, 1 if there
-    is a warning, 2 if there is a failure, 255 if a check could not be made.
+    The exit status is that of an upgrade check: 0 if all is well, 1 for
+    warnings, 2 for failures, and 255 if a check could not run.
     """
 
     _status = 0
@@ -77,7 +77,7 @@ class Status(common.Command, lister.Lister):
 
     def take_action(self, parsed_args: argparse.Namespace,
                     ) -> tuple[Sequence[str], Iterable[Sequence[object]]]:
-        # Not before they are needed: they take a while.
+        # These take a while to load, so load them only when needed.
         from oslo_upgradecheck import upgradecheck
 
         from glance_xs_convert.deployment import checks

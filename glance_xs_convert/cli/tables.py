@@ -10,7 +10,7 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""What an image holds, as a table."""
+"""The contents of an image as a table."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ _GUEST_COLUMNS = ('VM', 'Product', 'Version', 'Memory', 'CPUs', 'Firmware',
 
 @dataclasses.dataclass
 class Table:
-    """Rows, and what belongs to all of them.
+    """Rows, with information that applies to all of them.
 
-    :ivar below: sentences for people
-    :ivar aside: the same for programs, by the name of a column
+    :ivar below: the information in sentences, for people
+    :ivar aside: the same by the names of columns, for programs
     """
 
     columns: tuple[str, ...]
@@ -50,9 +50,9 @@ class Table:
     aside: dict[str, Any]
 
     def add_column(self, name: str, values: Iterable[Any]) -> None:
-        """Put a column behind the others.
+        """Append a column.
 
-        :param values: one for each row
+        :param values: one value for each row
         """
         self.columns = (*self.columns, name)
         self.rows = [(*row, value) for row, value in zip(
@@ -61,10 +61,10 @@ class Table:
 
 def of_image(layers: Sequence[api.Vhd], disks: Sequence[api.FoundDisk],
              guest: api.Guest | None) -> Table:
-    """An image, of whichever kind it is.
+    """Make the table of an image of any kind.
 
-    :param layers: of a chain of VHDs; none for an export
-    :param guest: of an export; None for a chain
+    :param layers: layers of a chain of VHDs; empty for an export
+    :param guest: virtual machine of an export; None for a chain
     """
     if guest is None:
         return _of_chain(layers, disks[0])

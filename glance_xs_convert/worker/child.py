@@ -10,7 +10,7 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""The process that reads an image: it is started by ``parent``."""
+"""The process that reads an image, which ``parent`` starts."""
 
 from collections.abc import Callable
 import contextlib
@@ -37,7 +37,7 @@ _STDIN = 0
 _STDOUT = 1
 _STDERR = 2
 
-#: What the standard library loads when it is first needed.
+#: The modules that the standard library loads on demand.
 _LOADED_LATE = ('concurrent.futures.thread', 'encodings.ascii',
                 'encodings.latin_1', 'encodings.utf_16_be',
                 'encodings.utf_16_le', 'traceback')
@@ -51,7 +51,7 @@ class Stopped(BaseException):
 
     It is not an Exception, so that nobody takes it for a fault of the image.
 
-    :ivar error: what is reported
+    :ivar error: the error to report
     """
 
     def __init__(self, error: exceptions.XsConvertError) -> None:
@@ -62,13 +62,13 @@ class Stopped(BaseException):
 class Output:
     """The pipe to the parent.
 
-    The descriptor is used bare: a thread that is in a buffered file at the
-    end of the process makes Python abort.
+    It uses the bare descriptor, because Python aborts if a thread is inside a
+    buffered file when the process ends.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        # What libraries print does not get between the messages.
+        # Keep the output of libraries out of the messages.
         self._descriptor = os.dup(_STDOUT)
         os.dup2(_STDERR, _STDOUT)
 
@@ -78,13 +78,13 @@ class Output:
 
 
 def main() -> int:
-    """Do what the parent wants, and say what came of it.
+    """Do the parent's job and report the result.
 
     :returns: the exit status
     """
     signal.signal(signal.SIGTERM, _exit)
     signal.signal(signal.SIGXCPU, _stop_for_cpu_time)
-    # The threads of uWSGI block signals, and their children do, too.
+    # uWSGI's threads block signals, and their children inherit this.
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     output = Output()
     job = protocol.decode_job(_read_line())
@@ -112,7 +112,7 @@ def _run(job: protocol.Job, output: Output) -> Outcome:
     if request.sandbox != protocol.OFF:
         output.write(protocol.encode_confinement(
             sandbox.enter(request.sandbox)))
-    # What follows can be in the hands of whoever made the image.
+    # From here on, the maker of the image may have taken over the process.
     latest = progress.Progress()
     for target, arguments in ((_exit_with_parent, ()),
                               (_report, (latest, output))):
@@ -121,7 +121,7 @@ def _run(job: protocol.Job, output: Output) -> Outcome:
 
 
 def _work(operation: str) -> Work:
-    """What does an operation; all modules that it needs are loaded."""
+    """Return the function for an operation, with its modules loaded."""
     if operation == protocol.PROBE:
         from glance_xs_convert.worker import probe
 
@@ -141,7 +141,7 @@ def _convert(job: protocol.Job, latest: progress.Progress,
             _opened(source), target, limits=request.limits, progress=latest,
             disk=request.disk, digest=request.digest)
     except BaseException:
-        # The parent removes the file, but if that was killed nobody does.
+        # The parent removes the file, unless it has been killed.
         with contextlib.suppress(OSError):
             os.ftruncate(target, 0)
         raise
@@ -183,7 +183,7 @@ def _opened(descriptor: int) -> BinaryIO:
 
 
 def _exit(signal_number: int, frame: object) -> None:
-    """End by an exception, so that what was begun is given up."""
+    """End with an exception, so that unfinished work is abandoned."""
     sys.exit(128 + signal_number)
 
 
@@ -197,13 +197,13 @@ def _read_line() -> bytes:
     while not line.endswith(b'\n'):
         data = os.read(_STDIN, 65536)
         if not data:
-            sys.exit('no request came')
+            sys.exit('the parent process sent no request')
         line += data
     return line
 
 
 def _exit_with_parent() -> None:
-    """Wait for the parent to close the pipe, and end the process."""
+    """End the process when the parent closes the pipe."""
     os.read(_STDIN, 1)
     os.kill(os.getpid(), signal.SIGTERM)
     time.sleep(protocol.GRACE)

@@ -10,14 +10,14 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""What a converter's process and the one that started it say to each other.
+"""The messages between a converter's process and its parent.
 
-The parent writes one line of JSON to the child's standard input, the job, and
-keeps that pipe open: when it is closed, because the parent has had enough or
+The parent writes the job to the child's standard input, as one line of JSON,
+and keeps this pipe open. When the pipe closes, because the parent gives up or
 is gone, the child ends. The child writes lines of JSON to its standard output:
-first how far it is confined, then its progress, and at last the result or the
-error. Each of these lines is an object with one member, whose name is the kind
-of message and whose value is an object, too.
+first its confinement, then its progress, and finally the result or an error.
+Each of these lines is an object with one member, whose name is the kind of the
+message and whose value is another object.
 """
 
 import dataclasses
@@ -29,20 +29,20 @@ from glance_xs_convert import limits
 from glance_xs_convert import progress
 from glance_xs_convert import text
 
-#: What a child can be asked for.
+#: The operations of a child.
 CONVERT = 'convert'
 CHECK = 'check'
 PROBE = 'probe'
 
-#: How far a child has to be confined before it reads an image.
+#: How strictly a child is confined before it reads an image.
 REQUIRED = 'required'
 BEST_EFFORT = 'best_effort'
 OFF = 'off'
 SANDBOXES = (REQUIRED, BEST_EFFORT, OFF)
 
-#: How often the child reports its progress, in seconds.
+#: The interval at which the child reports its progress, in seconds.
 REPORT_INTERVAL = 0.5
-#: How long it may take to end, once it was told to, in seconds.
+#: How long the child may take to end when told to, in seconds.
 GRACE = 5.0
 
 #: The longest line that a child writes, in bytes, and the longest sentence in
@@ -59,15 +59,15 @@ ERROR = 'error'
 
 @dataclasses.dataclass(frozen=True)
 class Request:
-    """What the child may use, and how it is to do its work.
+    """How the child must do its work, and what it may use.
 
-    :ivar limits: of the image
-    :ivar disk: device or number of the disk that is wanted of an export
-                with several; None if nobody has chosen
-    :ivar digest: whether the source's SHA-256 is wanted
+    :ivar limits: bounds on the image
+    :ivar disk: device or number of the disk to convert, if an export holds
+                several; None without a choice
+    :ivar digest: whether to compute the source's SHA-256
     :ivar max_memory: address space in bytes; 0 for no limit
-    :ivar max_cpu_time: in seconds; 0 for no limit
-    :ivar max_time: in seconds by the clock; 0 for no limit
+    :ivar max_cpu_time: processor time in seconds; 0 for no limit
+    :ivar max_time: elapsed time in seconds; 0 for no limit
     :ivar sandbox: one of ``SANDBOXES``
     """
 
@@ -82,12 +82,12 @@ class Request:
 
 @dataclasses.dataclass(frozen=True)
 class Job:
-    """All that the child is told.
+    """The child's instructions.
 
     :ivar operation: ``CONVERT``, ``CHECK`` or ``PROBE``
-    :ivar request: how to do it
-    :ivar source: the descriptor of the archive; None for a probe
-    :ivar target: the descriptor of the new disk; None if none is written
+    :ivar request: how to do the work
+    :ivar source: descriptor of the archive; None for a probe
+    :ivar target: descriptor of the new disk; None unless one is written
     """
 
     operation: str
@@ -98,10 +98,10 @@ class Job:
 
 @dataclasses.dataclass(frozen=True)
 class Confinement:
-    """How the child has locked itself in.
+    """How the child has confined itself.
 
     :ivar means: the names of the means that are in force
-    :ivar missing: which are not, and why; empty if all are
+    :ivar missing: the other means and the reasons; empty if all are in force
     """
 
     means: list[str]
@@ -110,12 +110,12 @@ class Confinement:
 
 @dataclasses.dataclass(frozen=True)
 class Guest:
-    """What an export says of its virtual machine.
+    """The virtual machine of an export.
 
-    :ivar name: of the machine
-    :ivar product: what exported it, with its version
+    :ivar name: name of the machine
+    :ivar product: product that exported it, with its version
     :ivar firmware: ``bios`` or ``uefi``; None if unknown
-    :ivar is_paravirtualized: it has no boot loader of its own
+    :ivar is_paravirtualized: whether XenServer loaded its kernel
     """
 
     name: str
@@ -126,15 +126,15 @@ class Guest:
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """What the parent learns of a conversion.
+    """The result of a conversion, as the child reports it.
 
-    :ivar virtual_size: of the raw disk, in bytes
-    :ivar layers: how many there were
-    :ivar bytes_written: to the raw disk
-    :ivar source_size: of the archive, in bytes
-    :ivar source_sha256: of the archive, in hexadecimal digits; empty if it
-                         was not asked for
-    :ivar guest: of an export; None for a chain of VHDs
+    :ivar virtual_size: size of the raw disk, in bytes
+    :ivar layers: number of layers
+    :ivar bytes_written: bytes written to the raw disk
+    :ivar source_size: size of the archive, in bytes
+    :ivar source_sha256: SHA-256 of the archive in hexadecimal digits; empty if
+                         it was not requested
+    :ivar guest: virtual machine of an export; None for a chain of VHDs
     :ivar disk: what the export calls the disk; None for a chain
     """
 
@@ -175,12 +175,12 @@ class Assessment:
 
 @dataclasses.dataclass(frozen=True)
 class Findings:
-    """What a confined process could do when it tried: True if it could.
+    """Whether the attempts of a confined process succeeded.
 
-    :ivar files: open a file or a directory
-    :ivar network: reach another host, or a socket of this one
-    :ivar programs: execute a program
-    :ivar processes: send a signal to another process, or start one
+    :ivar files: to open a file or a directory
+    :ivar network: to reach another host, or a socket of this one
+    :ivar programs: to execute a program
+    :ivar processes: to send a signal to another process, or to start one
     """
 
     files: bool
@@ -190,12 +190,12 @@ class Findings:
 
 
 def encode_job(job: Job) -> bytes:
-    """The line that tells the child what to do."""
+    """Return the line with the child's job."""
     return json.dumps(dataclasses.asdict(job)).encode() + b'\n'
 
 
 def decode_job(line: bytes) -> Job:
-    """What ``encode_job`` has made; the parent is trusted."""
+    """Decode the line of ``encode_job``; the parent is trusted."""
     fields = json.loads(line)
     request = fields.pop('request')
     bounds = limits.Limits(**request.pop('limits'))

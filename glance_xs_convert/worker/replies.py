@@ -10,11 +10,11 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""What a converter's process says, checked like any other input.
+"""The messages of a converter's process, checked like any other input.
 
-The process has read an image from a stranger and may be in his hands. So its
-lines are bounded before they are parsed, each field has a type and a range,
-and what is passed on to people is printable.
+The process reads an image from a stranger, who may have taken it over.
+Therefore its lines are bounded before they are parsed, each field has a type
+and a range, and text that people will read is printable.
 """
 
 from collections.abc import Callable
@@ -31,7 +31,7 @@ from glance_xs_convert.worker import protocol
 
 _T = TypeVar('_T')
 
-#: No size of a file is larger.
+#: The largest size that a file can have.
 _MAX_SIZE = 2 ** 63 - 1
 _MAX_NAME = 2500
 _MAX_REASON = 10000
@@ -43,13 +43,13 @@ Check = Callable[[Any], bool]
 
 
 class Invalid(ValueError):
-    """A message is not one that a sound converter sends."""
+    """A message is not one that a healthy converter sends."""
 
 
 def parse(line: bytes) -> tuple[str, dict[str, Any]]:
     """Split a line into the kind of message and its fields.
 
-    :raises Invalid: it has another form
+    :raises Invalid: the line is not a message
     """
     if len(line) > protocol.MAX_LINE:
         raise Invalid('it is too long')
@@ -85,11 +85,11 @@ def progress_of(fields: dict[str, Any], bounds: limits.Limits,
 
 def outcome(fields: dict[str, Any], bounds: limits.Limits, digest: bool,
             source: int) -> protocol.Outcome:
-    """What came out.
+    """Make the outcome that the child reports.
 
-    :param bounds: that the image had to keep to
-    :param digest: whether the source's SHA-256 was asked for
-    :param source: how large the source is at the most
+    :param bounds: bounds on the image
+    :param digest: whether the source's SHA-256 was requested
+    :param source: largest possible size of the source, in bytes
     """
     if isinstance(fields.get('guest'), dict):
         fields = {**fields, 'guest': _guest(fields['guest'])}
@@ -139,9 +139,9 @@ def findings(fields: dict[str, Any]) -> protocol.Findings:
 
 
 def error(fields: dict[str, Any]) -> exceptions.XsConvertError:
-    """The error that the child reports.
+    """Make the error that the child reports.
 
-    One that this version does not know is of the class at the root: the
+    If this version does not know the error's class, it has the base class: the
     package may have been upgraded since the parent was started.
     """
     checks: dict[str, Check] = {
@@ -155,7 +155,7 @@ def error(fields: dict[str, Any]) -> exceptions.XsConvertError:
 
 
 def largest_source(mode: int, size: int) -> int:
-    """How many bytes can be read of a file.
+    """Return the most bytes that can be read from a file.
 
     :param mode: its ``st_mode``
     :param size: its ``st_size``, in bytes
@@ -175,7 +175,7 @@ def _error(name: str, reason: str, member: str | None, offset: int | None,
 def _checked(kind: Callable[..., _T], fields: dict[str, Any],
              checks: dict[str, Check]) -> _T:
     if fields.keys() != checks.keys():
-        raise Invalid('it has other fields')
+        raise Invalid('it has the wrong fields')
     for name, check in checks.items():
         if not check(fields[name]):
             raise Invalid(f'its {name} is out of bounds')
@@ -194,7 +194,7 @@ def _refuse(number: str) -> None:
 
 
 def _is(kind: type) -> Check:
-    # A bool is an int, too, and is not meant.
+    # A bool is an int, too, but not a number here.
     return lambda value: type(value) is kind
 
 

@@ -54,14 +54,14 @@ class Convert(base.CommandCase):
             ended.stdout,
             rf'\A{self.target}: 64 MiB \({self.story.size} bytes\), '
             r'2\.\d MiB of it allocated\n'
-            r'made of 3 layers in \d+\.\d seconds\n\Z')
+            r'made from 3 layers in \d+\.\d seconds\n\Z')
         self.assertEqual('', ended.stderr)
 
     def test_one_layer(self):
         source = self.source(archive.tgz(
             archive.chain_members([vhd.Layer(MIB)])))
         ended = self.run_here('convert', source, self.target)
-        self.assertIn('made of 1 layer in', ended.stdout)
+        self.assertIn('made from 1 layer in', ended.stdout)
 
     def test_quiet(self):
         for arguments in (('convert', '--quiet'), ('-q', 'convert')):
@@ -223,7 +223,7 @@ class Failures(base.CommandCase):
         ended = self.run_apart(
             '-c', RUN_IN_LITTLE_MEMORY, self.source(self.archive),
             command=[sys.executable])
-        self.assert_fails(ended, 'more memory than there is')
+        self.assert_fails(ended, 'more memory than is available')
 
     @ddt.data(signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     def test_signal(self, number):

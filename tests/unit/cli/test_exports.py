@@ -38,7 +38,7 @@ class Exports(base.CommandCase):
             self.assertEqual(0, ended.status)
             self.assertIsNone(
                 model.difference_from(self.target, disk.content))
-            self.assertIn(f'the disk {disk.device} of an export',
+            self.assertIn(f'disk {disk.device} of an export',
                           ended.stdout)
 
     def test_without_a_choice(self):

@@ -109,7 +109,8 @@ class Inspect(base.CommandCase):
         for form in ('csv', 'value'):
             ended = self.run_here('inspect', '--map', '-f', form,
                                   self.archive)
-            self.assert_fails(ended, f'a map cannot be written as {form}')
+            self.assert_fails(
+                ended, f'a map cannot be shown in the format {form}')
 
     def test_map(self):
         ended = self.run_here('inspect', '--map', self.archive)
