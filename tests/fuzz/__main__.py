@@ -27,7 +27,8 @@ from tests.fuzz import seeds
 TIMEOUT = 60
 MEMORY = 1500
 MAX_LENGTH = {'structures': 5120, 'headers': 6144, 'compressed': 2048,
-              'roads': 12288, 'exports': 32768, 'chains': 512}
+              'roads': 12288, 'exports': 32768, 'chains': 512,
+              'messages': 20000}
 
 _EXECUTIONS = re.compile(r'number_of_executed_units:\s*(\d+)')
 _COVERAGE = re.compile(r'cov: (\d+) ft: (\d+) corp: (\d+)')

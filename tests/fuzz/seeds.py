@@ -19,6 +19,7 @@ from testbed.images import archive
 from testbed.images import chains
 from testbed.images import vhd
 from testbed.images import xva
+from tests.fuzz import messages
 
 _SMALL = {'block_size': 1024}
 
@@ -127,4 +128,5 @@ def _compressed() -> abc.Iterator[bytes]:
 
 
 _SEEDS = {'compressed': _compressed, 'roads': _roads, 'exports': _exports,
-          'structures': _structures, 'chains': _chains, 'headers': _headers}
+          'structures': _structures, 'chains': _chains, 'headers': _headers,
+          'messages': messages.sown}
