@@ -104,6 +104,18 @@ def add_sandbox(parser: argparse.ArgumentParser) -> None:
              'it as far as the host can, off does not (default: %(default)s)')
 
 
+def add_configuration(parser: argparse.ArgumentParser) -> None:
+    """Add where Glance's configuration is."""
+    parser.add_argument(
+        '--config-file', metavar='PATH', action='append', default=[],
+        help='a configuration file of Glance, instead of those in '
+             '/etc/glance or $OS_GLANCE_CONFIG_DIR; can be repeated')
+    parser.add_argument(
+        '--config-dir', metavar='DIR', action='append', default=[],
+        help='a directory of such files, instead of glance.conf.d and '
+             'glance-api.conf.d; can be repeated')
+
+
 def _positive(argument: str) -> int:
     """Convert an argument to a positive number.
 

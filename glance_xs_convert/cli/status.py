@@ -55,14 +55,7 @@ class Status(common.Command, lister.Lister):
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         parser = super().get_parser(prog_name)
-        parser.add_argument(
-            '--config-file', metavar='PATH', action='append', default=[],
-            help='a configuration file of Glance, instead of those in '
-                 '/etc/glance or $OS_GLANCE_CONFIG_DIR; can be repeated')
-        parser.add_argument(
-            '--config-dir', metavar='DIR', action='append', default=[],
-            help='a directory of such files, instead of glance.conf.d and '
-                 'glance-api.conf.d; can be repeated')
+        common.add_configuration(parser)
         return parser
 
     def run(self, parsed_args: argparse.Namespace) -> int:

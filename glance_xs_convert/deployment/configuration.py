@@ -88,7 +88,7 @@ class Deployment:
                      *(f'--config-dir={path}' for path in directories)]
         try:
             self._conf(arguments, project='glance', prog='glance-api',
-                       default_config_files=_default_files(environment))
+                       default_config_files=default_files(environment))
         except cfg.Error as error:
             raise BadSetting(_one_line(error)) from error
 
@@ -180,8 +180,11 @@ class Deployment:
             raise BadSetting(_one_line(error)) from error
 
 
-def _default_files(environment: Mapping[str, str]) -> list[str]:
-    """Return the files that Glance's ``common/wsgi_app.py`` reads."""
+def default_files(environment: Mapping[str, str]) -> list[str]:
+    """Return the files that Glance's ``common/wsgi_app.py`` reads.
+
+    :param environment: the environment of the process
+    """
     directory = environment.get('OS_GLANCE_CONFIG_DIR', _CONFIG_DIR).strip()
     files = [os.path.join(directory, name)
              for name in (_IMPORT_CONFIG, _API_CONFIG)]

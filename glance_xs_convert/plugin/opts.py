@@ -96,17 +96,17 @@ Other conversions wait for their turn, and their tasks' messages say so.
     cfg.StrOpt(
         'lock_path',
         help="""
-The directory in which the conversions of a host take turns.
+The directory in which the imports of a host keep their tickets.
 
 It must belong to the user that Glance runs as; the plugin creates it if
 necessary. By default, the plugin uses a directory named after the user's ID
 below the directory for temporary files.
 
-If Glance is killed during a conversion, the plugin finds the interrupted
-import by the files in this directory and releases its image. The directory
-should therefore be local to the host and outlive a restart. A directory for
-temporary files does not outlive one in a container, or with systemd's
-``PrivateTmp``.
+Conversions take turns by their tickets. If Glance is killed, the plugin finds
+the interrupted imports by the tickets in this directory and releases their
+images. The directory should therefore be local to the host and outlive a
+restart. A directory for temporary files does not outlive one in a container,
+or with systemd's ``PrivateTmp``.
 
 Related options:
 

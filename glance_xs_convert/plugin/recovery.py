@@ -10,133 +10,279 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""Imports whose Glance was stopped while it converted them.
+"""Imports whose process ended before they did.
 
 Glance never takes up such an import again: its image would stay importing,
-and its archive in staging, until somebody deletes the image.
+and its data in staging, until somebody deletes the image.
 """
 
+from collections.abc import Callable
 from collections.abc import Sequence
 import dataclasses
-import json
-import os
+import enum
+import functools
 from typing import Any
 
 from glance.async_.flows import api_image_import
 from glance.common import exception as glance_exception
+from glance.common.scripts import utils as script_utils
 from glance import context
 from glance import gateway
+from glance import housekeeping
 from oslo_log import log as logging
 
+from glance_xs_convert.plugin import claims
 from glance_xs_convert.plugin import staging
+from glance_xs_convert.plugin import stores
 from glance_xs_convert.plugin import task_messages
+from glance_xs_convert.plugin import tickets
 from glance_xs_convert.plugin import turns
 
 LOG = logging.getLogger(__name__)
 
 #: What the owner of the image is told.
-MESSAGE = ('The XenServer image cannot be converted: the image service was '
-           'stopped while it did so; import the image again.')
+MESSAGE = ('The image service was stopped while it imported the XenServer '
+           'image; import the image again.')
+#: The same if the image is usable, but some stores do not have it.
+INCOMPLETE = ('The image service was stopped before it had copied the image '
+              'to all stores; copy it to the missing ones: {}.')
+
+_LOCK = 'os_glance_import_task'
+_STAGE_HOST = 'os_glance_stage_host'
+#: These two never change again.
+_FINAL = ('success', 'failure')
 
 
-@dataclasses.dataclass(frozen=True)
-class Conversion:
-    """What is needed to end an import in the place of who began it.
+class Rest(enum.Enum):
+    """What is left to do for an import; the values are for operators."""
 
-    :ivar staged: the path of the archive, the name of which is the image's id
-    :raises ValueError: that is not so
+    NOT_BEGUN = 'it had not been begun'
+    UNREADABLE = 'its ticket cannot be read and is removed'
+    DELETED = 'the image was deleted; its data is removed'
+    SET_BACK = 'the image is queued again'
+    COMPLETE = 'the image is active; its import is completed'
+    RELEASED = 'the image was released already; its task is ended'
+    REPLACED = 'another import has the image; the task is ended'
+
+
+class Progress(enum.Enum):
+    """How far an import is.
+
+    Glance ends the task and releases the image, the one soon after the
+    other. But an operator may have ended the task, or the user deleted the
+    image, and Glance not have noticed it yet; and either may fail.
     """
 
-    image_id: str
-    task_id: str
-    staged: str
-
-    def __post_init__(self) -> None:
-        if os.path.basename(self.staged) != self.image_id:
-            raise ValueError(f'{self.staged} is no image in staging')
-
-    def label(self) -> str:
-        """For the conversion's turn."""
-        return json.dumps(dataclasses.asdict(self))
+    GOING_ON = enum.auto()
+    ENDING = enum.auto()
+    OVER = enum.auto()
 
 
-def recover(directory: str | None) -> None:
-    """Let the images of imports go that were cut off on this host.
+class Import:
+    """An import that was claimed, and what Glance knows of it.
 
-    They are queued again, with nothing in staging, and the reason is in the
-    message of their task. What goes wrong is logged, and tried again when
-    this is called the next time.
-
-    :param directory: where the conversions take their turns
+    :ivar claim: what is on its ticket
+    :ivar rest: what is left to do if its process is gone
     """
-    try:
-        turns.collect(_is_dealt_with, directory)
-    except OSError:
-        LOG.exception('Imports that were cut off cannot be looked for')
+
+    def __init__(self, claim: claims.Claim) -> None:
+        # The user's own rights would not do: it may be anybody's import.
+        self._context = context.get_admin_context()
+        self._tasks = _glance().get_task_repo(self._context)
+        self._images = _glance().get_repo(self._context)
+        try:
+            self._image = self._images.get(claim.image_id)
+        except glance_exception.NotFound:
+            self._image = None
+        self.claim = claim if claim.task_id else self._with_task(claim)
+        self._wrapper = api_image_import.ImportActionWrapper(
+            self._images, claim.image_id, self.claim.task_id)
+        self.rest = self._look()
+
+    def _holder(self) -> str | None:
+        """The task by which the image is locked."""
+        holder: str | None = None
+        if self._image is not None:
+            holder = dict(self._image.extra_properties).get(_LOCK)
+        return holder
+
+    def _with_task(self, claim: claims.Claim) -> claims.Claim:
+        """A claim with the task that its request began, if it did."""
+        holder = self._holder()
+        task = holder and script_utils.get_task(self._tasks, holder)
+        if not task or task.request_id != claim.request_id:
+            return claim
+        return dataclasses.replace(
+            claim, task_id=holder, stores=task.task_input['backend'])
+
+    def _look(self) -> Rest:
+        image, holder = self._image, self._holder()
+        if image is None:
+            return Rest.DELETED
+        if self.claim.task_id is None:
+            return Rest.NOT_BEGUN
+        if holder is None:
+            return Rest.RELEASED
+        if holder != self.claim.task_id:
+            return Rest.REPLACED
+        if image.status in ('queued', 'uploading', 'importing'):
+            return Rest.SET_BACK
+        return Rest.COMPLETE
+
+    def finish(self) -> None:
+        """Do what is left to do; it may have been done in part before."""
+        {
+            Rest.NOT_BEGUN: lambda: None,
+            Rest.DELETED: self._remove_data,
+            Rest.SET_BACK: self._set_back,
+            Rest.COMPLETE: self._complete,
+            Rest.RELEASED: self._end_task,
+            Rest.REPLACED: self._end_task,
+        }[self.rest]()
+
+    def progress(self) -> Progress:
+        """How far the import is, as far as Glance's database can tell."""
+        task = self.claim.task_id and script_utils.get_task(
+            self._tasks, self.claim.task_id)
+        signs = (not task or task.status in _FINAL,
+                 self.rest not in (Rest.SET_BACK, Rest.COMPLETE))
+        if all(signs):
+            return Progress.OVER
+        return Progress.ENDING if any(signs) else Progress.GOING_ON
+
+    def _remove_data(self) -> None:
+        for store in self.claim.stores:
+            stores.remove_cut(store, self.claim.image_id, kept=())
+        self._remove_staged()
+        self._end_task()
+
+    def _set_back(self) -> None:
+        """Do what Glance's tasks and the plugin's do after a failure."""
+        with self._wrapper as action:
+            for store in self.claim.stores:
+                action.remove_location_for_store(store)
+            if self.claim.undo is not None:
+                self.claim.undo.apply(action)
+            queue(action, self.claim.stores, failed=True)
+            action.pop_extra_property(_STAGE_HOST)
+        self._remove_cut_copies(pending=False)
+        self._remove_staged()
+        self._end_task()
+        self._wrapper.drop_lock_for_task()
+
+    def _complete(self) -> None:
+        """Do what Glance's tasks do after the last copy."""
+        with self._wrapper as action:
+            importing = action.image_extra_properties.get(
+                action.IMPORTING_STORES_KEY, '').split(',')
+            missing = [store for store in self.claim.stores
+                       if store in importing]
+            action.remove_importing_stores(self.claim.stores)
+            action.add_failed_stores(missing)
+        self._remove_cut_copies(pending=True)
+        self._remove_staged()
+        if missing:
+            self._end_task(INCOMPLETE.format(', '.join(map(str, missing))))
+        else:
+            task_messages.succeed(self._tasks, str(self.claim.task_id),
+                                  self.claim.image_id)
+        self._wrapper.drop_lock_for_task()
+
+    def _remove_cut_copies(self, *, pending: bool) -> None:
+        """Remove the data that does not belong to the image.
+
+        :param pending: whether other data does belong to it
+        """
+        stores.remove_locations(self._context, self.claim.image_id,
+                                pending=pending)
+        image = self._images.get(self.claim.image_id)
+        kept = [location['url'] for location in image.locations]
+        for store in self.claim.stores:
+            stores.remove_cut(store, self.claim.image_id, kept)
+
+    def _remove_staged(self) -> None:
+        staging.remove_raw(self.claim.staged)
+        staging.remove(self.claim.staged)
+
+    def _end_task(self, message: str = MESSAGE) -> None:
+        if self.claim.task_id is not None:
+            staging.remove_raw(self.claim.staged, self.claim.task_id)
+            task_messages.fail(self._tasks, self.claim.task_id, message)
 
 
-def _is_dealt_with(label: str) -> bool:
-    """End an import, and say whether that is all there is to do."""
+@functools.cache
+def _glance() -> Any:
+    """What makes Glance's objects; it is slow to make itself."""
+    return gateway.Gateway()
+
+
+Report = Callable[[claims.Claim | None, Rest], None]
+
+
+def recover(directory: str | None, *, dry_run: bool = False,
+            report: Report = lambda claim, rest: None) -> bool:
+    """Finish the imports whose process on this host is gone.
+
+    Their images are queued again, with nothing in staging, and the reason is
+    in the message of their task. What goes wrong is logged, and tried again
+    when this is called the next time.
+
+    :param directory: where the tickets are
+    :param dry_run: whether to report only
+    :param report: called for each before it is dealt with, with None for one
+                   whose ticket cannot be read
+    :returns: whether nothing went wrong
+    :raises OSError: the tickets cannot be read, or are not to be trusted
+    """
+    went_well = True
+
+    def deal(text: str) -> bool:
+        nonlocal went_well
+        try:
+            return _deal(text, dry_run, report)
+        except Exception:
+            LOG.exception('An import that was interrupted cannot be set '
+                          'back: %s', text.strip())
+            went_well = False
+            return False
+
+    tickets.Box(directory, claims.SUFFIX).collect(deal)
+    if not dry_run:
+        turns.remove_left(directory)
+    return went_well
+
+
+def _deal(text: str, dry_run: bool, report: Report) -> bool:
+    """:returns: whether the ticket is of no more use"""
     try:
-        conversion = Conversion(**json.loads(label))
-    except (TypeError, ValueError):
-        LOG.error('A conversion was cut off, but %r does not say which one',
-                  label)
-        return True
-    LOG.warning('The conversion of image %s was cut off: its process ended',
-                conversion.image_id)
-    try:
-        _end(conversion)
-    except Exception:
-        LOG.exception('Image %s cannot be set back', conversion.image_id)
+        claim = claims.parsed(text)
+    except ValueError:
+        LOG.error('An import was interrupted, but its ticket does not say '
+                  'which one: %r', text)
+        report(None, Rest.UNREADABLE)
+        return not dry_run
+    if claim.staging != housekeeping.staging_store_path().rstrip('/'):
+        LOG.debug('The import of image %s is that of another Glance',
+                  claim.image_id)
         return False
+    found = Import(claim)
+    report(claim, found.rest)
+    if dry_run:
+        return False
+    LOG.warning('The import of image %(image)s was interrupted: its process '
+                'ended; %(rest)s',
+                {'image': claim.image_id, 'rest': found.rest.value})
+    found.finish()
     return True
 
 
-def _end(conversion: Conversion) -> None:
-    """Do for an import what its own task would do after a failure.
-
-    It may have been done in part before. The user's own rights would not do:
-    whose import comes next may be anybody.
-    """
-    admin = context.get_admin_context()
-    glance = gateway.Gateway()
-    image_repo = glance.get_repo(admin)
-    wrapper = api_image_import.ImportActionWrapper(
-        image_repo, conversion.image_id, conversion.task_id)
-    try:
-        status = image_repo.get(conversion.image_id).status
-        wrapper.assert_task_lock()
-    except glance_exception.NotFound:
-        LOG.info('Image %s was deleted meanwhile', conversion.image_id)
-        staging.remove_raw(conversion.staged)
-        staging.remove(conversion.staged)
-        return
-    except glance_exception.TaskAbortedError:
-        LOG.info('Image %s was imported again meanwhile', conversion.image_id)
-        staging.remove_raw(conversion.staged, conversion.task_id)
-        return
-    if status == 'importing':
-        with wrapper as action:
-            stores = action.image_extra_properties.get(
-                action.IMPORTING_STORES_KEY, '').split(',')
-            set_back(action, stores, failed=True)
-        status = 'queued'
-    if status == 'queued':
-        staging.remove_raw(conversion.staged)
-        staging.remove(conversion.staged)
-    task_messages.fail(glance.get_task_repo(admin), conversion.task_id,
-                       MESSAGE)
-    wrapper.drop_lock_for_task()
-
-
-def set_back(action: Any, stores: Sequence[str], failed: bool) -> None:
+def queue(action: Any, stores: Sequence[str | None], failed: bool) -> None:
     """Queue an image again, as Glance's tasks do after a failure.
 
     :param stores: to which the image was to be imported
     :param failed: whether they are to be noted as failed
     """
-    if action.image_status == 'importing':
+    if action.image_status in ('uploading', 'importing'):
         action.set_image_attribute(status='queued')
     action.remove_importing_stores(stores)
     if failed:

@@ -21,6 +21,7 @@ import os
 from typing import Any
 
 from glance.common import exception as glance_exception
+from glance import housekeeping
 from oslo_config import cfg
 from oslo_log import log as logging
 from oslo_utils import units
@@ -29,7 +30,9 @@ from taskflow import task
 from taskflow.types import failure
 
 from glance_xs_convert import exceptions
+from glance_xs_convert.plugin import claims
 from glance_xs_convert.plugin import image_record
+from glance_xs_convert.plugin import keeper
 from glance_xs_convert.plugin import opts
 from glance_xs_convert.plugin import recovery
 from glance_xs_convert.plugin import selection
@@ -61,6 +64,10 @@ _WEB_DOWNLOAD = 'web-download'
 _GLANCE_DOWNLOAD = 'glance-download'
 
 
+class _GlanceEnds(Exception):
+    """Raised to give up a conversion that Glance could not go on from."""
+
+
 class ConversionFailed(glance_exception.UploadException):
     """The image is refused; the text reaches the message of its task."""
 
@@ -70,6 +77,7 @@ class Import:
     """The import that a task belongs to.
 
     :ivar task_id: of Glance's task, in its database
+    :ivar request_id: of the request for it
     :ivar method: such as web-download
     :ivar stores: the names of those to which the image is imported, none if
                   Glance has but one
@@ -79,6 +87,7 @@ class Import:
     """
 
     task_id: str
+    request_id: str
     method: str
     stores: list[str]
     task_repo: Any
@@ -114,7 +123,6 @@ class ConvertXenServerImage(task.Task):
         :returns: the URI, unchanged
         :raises ConversionFailed: the image is refused
         """
-        recovery.recover(CONF[opts.GROUP].lock_path)
         staged = file_path.removeprefix(_FILE_SCHEME)
         try:
             image = self._import.image_repo.get(self._import.image_id)
@@ -123,6 +131,7 @@ class ConvertXenServerImage(task.Task):
             raise
         if not selection.is_selected(image.disk_format,
                                      image.container_format):
+            keeper.keeper.release(self._import.request_id)
             return file_path
         self._staged = staged
         staging.remove_raw(staged)
@@ -131,7 +140,8 @@ class ConvertXenServerImage(task.Task):
             _check_signature(image)
             outcome = self._convert_in_turn(
                 staged, raw, image_record.wanted_disk(image))
-        except turns.Abandoned as error:
+            self._replace(staged, raw, outcome)
+        except _GlanceEnds as error:
             # Glance has another message for it.
             self._messages.fail(recovery.MESSAGE)
             raise ConversionFailed(recovery.MESSAGE) from error
@@ -141,7 +151,6 @@ class ConvertXenServerImage(task.Task):
             raise ConversionFailed(
                 f'The XenServer image cannot be converted: {error}.'
             ) from error
-        self._replace(staged, raw, outcome)
         LOG.info('Image %(image)s converted: %(layers)d layers, %(size)d '
                  'bytes', {'image': self._import.image_id,
                            'layers': outcome.layers,
@@ -164,8 +173,7 @@ class ConvertXenServerImage(task.Task):
                 if self._undo is not None:
                     self._undo.apply(action)
                 if cleans_up:
-                    recovery.set_back(action, self._import.stores,
-                                      failed_here)
+                    recovery.queue(action, self._import.stores, failed_here)
         except glance_exception.TaskAbortedError:
             LOG.warning('Image %s is imported by another task now',
                         self._import.image_id)
@@ -194,9 +202,7 @@ class ConvertXenServerImage(task.Task):
             max_cpu_time=_processor_time(
                 group.max_cpu_time, os.path.getsize(staged)),
             max_time=group.max_time, sandbox=group.sandbox)
-        label = recovery.Conversion(
-            self._import.image_id, self._import.task_id, staged).label()
-        with turns.turn(group.max_concurrent, label, self._tell_waiting,
+        with turns.turn(group.max_concurrent, self._tell_waiting,
                         group.lock_path):
             return parent.convert_file(
                 staged, raw, request,
@@ -207,12 +213,12 @@ class ConvertXenServerImage(task.Task):
     def _check_glance(self) -> None:
         """See that Glance can go on with the import after the conversion.
 
-        :raises Abandoned: its process is about to end
+        :raises _GlanceEnds: its process is about to end
         """
         if shutdown.has_begun():
             LOG.warning('The conversion of image %s is given up: Glance is '
                         'shutting down', self._import.image_id)
-            raise turns.Abandoned
+            raise _GlanceEnds
 
     def _tell_waiting(self, ahead: int) -> None:
         self._check_glance()
@@ -231,13 +237,22 @@ class ConvertXenServerImage(task.Task):
 
     def _replace(self, staged: str, raw: str, outcome: protocol.Outcome,
                  ) -> None:
-        """Put the raw disk in the archive's place."""
+        """Put the raw disk in the archive's place.
+
+        :raises ConverterStopped: what is needed to undo it cannot be kept
+        """
         group = CONF[opts.GROUP]
         with self._import.action_wrapper as action:
             change = image_record.conversion(
                 action, outcome, remove=group.remove_properties,
                 provenance=group.record_provenance)
             self._undo = change.inverse(action)
+            try:
+                keeper.keeper.record(self._import.request_id, self._undo)
+            except OSError as error:
+                raise exceptions.ConverterStopped(
+                    'the ticket of the import cannot be written: '
+                    f'{error.strerror}') from error
             change.apply(action)
             os.replace(raw, staged)
         self._messages.tell_now(
@@ -296,10 +311,38 @@ def get_flow(**kwargs: Any) -> linear_flow.Flow:
     import_req = kwargs.get('import_req') or {}
     of = Import(
         task_id=kwargs['task_id'],
+        # Without it, the import is still told from others.
+        request_id=getattr(kwargs.get('context'), 'request_id', None)
+        or kwargs['task_id'],
         method=import_req.get('method', {}).get('name', ''),
         stores=[store for store in kwargs.get('backend') or [] if store],
         task_repo=kwargs['task_repo'],
         image_repo=kwargs.get('admin_repo') or kwargs['image_repo'],
         action_wrapper=kwargs['action_wrapper'])
-    return linear_flow.Flow(kwargs['task_type']).add(ConvertXenServerImage(
-        f'{kwargs["task_type"]}-XSConvert-{of.task_id}', of))
+    convert = ConvertXenServerImage(
+        f'{kwargs["task_type"]}-XSConvert-{of.task_id}', of)
+    try:
+        _claim(of, convert)
+    except Exception:
+        LOG.exception('The import of image %s cannot be set back if Glance '
+                      'is stopped', of.image_id)
+    return linear_flow.Flow(kwargs['task_type']).add(convert)
+
+
+def _claim(of: Import, convert: ConvertXenServerImage) -> None:
+    """Let the import be set back, should Glance be stopped before its end.
+
+    :param convert: the task, which lives as long as the import's flow
+    """
+    image = of.image_repo.get(of.image_id)
+    # What glance-download brings is only known when it has begun.
+    if of.method == _GLANCE_DOWNLOAD or selection.is_selected(
+            image.disk_format, image.container_format):
+        keeper.keeper.claim(claims.Claim(
+            image_id=of.image_id, request_id=of.request_id,
+            staged=os.path.join(housekeeping.staging_store_path(),
+                                of.image_id),
+            task_id=of.task_id, stores=of.stores or [None]), convert)
+    else:
+        keeper.keeper.release(of.request_id)
+    keeper.keeper.start()

@@ -80,10 +80,24 @@ class TaskMessages:
 
 def fail(task_repo: Any, task_id: str, text: str) -> None:
     """Fail a task, unless it has ended or is gone."""
+    _end(task_repo, task_id, lambda task: task.fail(text))
+
+
+def succeed(task_repo: Any, task_id: str, image_id: str) -> None:
+    """Let a task have imported an image, unless it has ended or is gone."""
+    _end(task_repo, task_id,
+         lambda task: task.succeed({'image_id': image_id}))
+
+
+def _end(task_repo: Any, task_id: str, end: Callable[[Any], None]) -> None:
     def call() -> None:
         task = script_utils.get_task(task_repo, task_id)
+        if task is not None and task.status == 'pending':
+            # Glance does not let it fail before it was begun.
+            task.begin_processing()
+            task_repo.save(task)
         if task is not None and task.status == 'processing':
-            task.fail(text)
+            end(task)
             task_repo.save(task)
 
     retried(call)

@@ -38,6 +38,8 @@ from oslo_log import log as logging
 import webob  # type: ignore[import-untyped]
 import webob.exc  # type: ignore[import-untyped]
 
+from glance_xs_convert.plugin import import_filter
+from glance_xs_convert.plugin import keeper
 from glance_xs_convert.plugin import opts
 from glance_xs_convert.plugin import selection
 from glance_xs_convert.plugin import staging
@@ -51,8 +53,7 @@ CONF.import_opt('image_import_plugins',
                 'glance.async_.flows.api_image_import',
                 group='image_import_opts')
 
-Environ = dict[str, Any]
-Application = Callable[[Environ, Any], Iterable[bytes]]
+Application = import_filter.Application
 
 REFUSAL = ('This cloud does not accept uploads of data for '
            '{disk_format}/{container_format} images, because Glance would '
@@ -84,7 +85,7 @@ class UploadFilter:
         self.refuses = refuses
         self._uploads: dict[str, object] = {}
 
-    def __call__(self, environ: Environ, start_response: Any,
+    def __call__(self, environ: import_filter.Environ, start_response: Any,
                  ) -> Iterable[bytes]:
         if environ['REQUEST_METHOD'] == 'PUT':
             upload = _UPLOAD.fullmatch(environ.get('PATH_INFO', ''))
@@ -99,7 +100,7 @@ class UploadFilter:
 
         :param path: path of the image's record
         """
-        found = self._send(_without_body(request, path))
+        found = self._send(import_filter.record(request, path))
         if found.status_int != 200:
             return found
         image = found.json
@@ -149,21 +150,13 @@ def _with_body(request: Any, path: str) -> Any:
     return wsgi.Request({**request.environ, 'PATH_INFO': path})
 
 
-def _without_body(request: Any, path: str) -> Any:
-    """Return a GET request for a path in the same user's name."""
-    copy = request.copy_get()
-    copy.headers.pop('Transfer-Encoding', None)
-    copy.environ['PATH_INFO'] = path
-    return copy
-
-
 def _to_import(request: Any, path: str) -> Any:
     """Return a request to import the staged data.
 
     It keeps a header ``X-Image-Meta-Store``, which names the store of an
     import as it does for an upload.
     """
-    copy = _without_body(request, path)
+    copy = import_filter.record(request, path)
     copy.method = 'POST'
     copy.content_type = 'application/json'
     copy.json = {'method': {'name': opts.UPLOAD_METHOD}}
@@ -219,9 +212,13 @@ def filter_factory(global_conf: dict[str, str], **local_conf: str,
                    ) -> Callable[[Application], Application]:
     """Entry point in ``paste.filter_factory``.
 
-    :returns: a function that puts the filter before an application, or returns
-              the application itself if the filter has nothing to do
+    Glance calls it when it starts, so imports that were interrupted when it
+    stopped are set back from here on.
+
+    :returns: a function that puts the filters before an application, without
+              the one for uploads if it has nothing to do
     """
+    keeper.keeper.start()
     action = CONF[opts.GROUP].on_plain_upload
     missing = opts.missing_for_uploads(
         CONF.enabled_import_methods,
@@ -232,6 +229,7 @@ def filter_factory(global_conf: dict[str, str], **local_conf: str,
         action = 'pass'
 
     def make(application: Application) -> Application:
+        application = import_filter.ImportFilter(application)
         if action == 'pass':
             return application
         return UploadFilter(application, refuses=action == 'refuse')

@@ -13,6 +13,7 @@
 
 """An HTTP server on the loopback interface, well behaved or not."""
 
+import contextlib
 import dataclasses
 import http.server
 import io
@@ -34,6 +35,7 @@ class _Page:
     content: bytes | pathlib.Path
     drop_after: int | None
     bytes_per_second: int | None
+    stall: float
 
     def open(self) -> tuple[typing.BinaryIO, int]:
         """:returns: the content as a file, and its size in bytes"""
@@ -55,7 +57,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self.send_header('Content-Type', 'application/octet-stream')
         self.send_header('Content-Length', str(size))
         self.end_headers()
-        with source:
+        # A client may have had enough, or be gone.
+        with source, contextlib.suppress(ConnectionError):
             self._send(source, page)
 
     def _send(self, source: typing.BinaryIO, page: _Page) -> None:
@@ -68,6 +71,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             if left is not None:
                 left -= len(chunk)
         if left == 0:
+            time.sleep(page.stall)
             self._reset()
 
     def _reset(self) -> None:
@@ -94,18 +98,21 @@ class FileServer:
 
     def add(self, name: str, content: bytes | str | os.PathLike[str],
             drop_after: int | None = None,
-            bytes_per_second: int | None = None) -> str:
+            bytes_per_second: int | None = None,
+            stall: float = 0) -> str:
         """Offer a file.
 
         :param name: last part of the file's URL
         :param content: the bytes, or the path of a file
         :param drop_after: number of bytes after which to reset the connection
         :param bytes_per_second: highest rate at which to send
+        :param stall: seconds to send nothing before the connection is reset
         :returns: the file's URL
         """
         if not isinstance(content, bytes):
             content = pathlib.Path(content)
-        self._pages['/' + name] = _Page(content, drop_after, bytes_per_second)
+        self._pages['/' + name] = _Page(content, drop_after,
+                                        bytes_per_second, stall)
         return 'http://%s:%d/%s' % (
             services.LOOPBACK, self._server.server_port, name)
 

@@ -44,12 +44,17 @@ def slow():
             (400, chains.pattern('new file', 1000))]),
         vhd.Layer(4 * vhd.MIB, written=[
             (300, chains.pattern('old file', 3000))])])
-    swap = sparse.Sparse()
-    swap.truncate(SWAP_SIZE)
     members = archive.chain_members(layers)
-    members.insert(1, archive.Member('./swap.vhd', swap))
+    members.insert(1, swap())
     return archives.Image('slow.tgz', archive.tgz(members),
                           model.size(layers), model.sha256(layers))
+
+
+def swap(size=SWAP_SIZE):
+    """A member of an archive that is no part of the disk, but large."""
+    zeros = sparse.Sparse()
+    zeros.truncate(size)
+    return archive.Member('./swap.vhd', zeros)
 
 
 @contextlib.contextmanager

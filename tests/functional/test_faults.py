@@ -18,12 +18,9 @@ import os
 import random
 import signal
 import time
-import unittest
 
 from glanceclient import exc
 from testtools import content
-
-from glance_xs_convert.plugin import turns
 
 from testbed.clouds import cloud
 from testbed.clouds import services
@@ -151,119 +148,6 @@ class TestKilledConverter(faults.FaultCase):
         self.assertEqual(KILLED, task['message'])
         self.assert_refused(image_id, task, 'status -9')
         return True
-
-
-class TestKilledGlance(faults.FaultCase):
-    """Glance gets SIGKILL while images are converted.
-
-    Glance itself never takes up such an import again: the image stays
-    'importing', and its task 'processing', until the plugin sets them back.
-    """
-
-    def setUp(self):
-        super().setUp()
-        self.slow = faults.slow()
-        self.rng = random.Random(SEED)
-
-    def kill(self, image_id, at):
-        """Kill Glance during a conversion.
-
-        :param at: after how many seconds
-        """
-        converters = self.begin(image_id, self.slow.data)
-        time.sleep(at)
-        self.cloud.kill_glance()
-        killed = time.monotonic()
-        self.wait_until(lambda: not any(map(services.command_line,
-                                            converters)))
-        self.assertLess(time.monotonic() - killed, 5)
-        self.assertEqual([image_id], self.cloud.staged())
-        self.assertEqual([], self.cloud.stored())
-        self.cloud.restart_glance()
-        self.assertEqual('importing', self.status(image_id))
-
-    def kill_at_once(self, image_id):
-        """Kill Glance and its converter, which does not get to clean up."""
-        converters = self.begin(image_id, self.slow.data)
-        for pid in converters:
-            os.kill(pid, signal.SIGSTOP)
-        self.cloud.kill_glance()
-        for pid in converters:
-            os.kill(pid, signal.SIGKILL)
-        left = self.cloud.staged()
-        self.assertEqual(2, len(left))
-        self.assertTrue(all(name.startswith(image_id) for name in left))
-        self.cloud.restart_glance()
-
-    def import_another(self):
-        """Somebody else, who cannot see the image, imports one."""
-        small = archives.small()
-        client = self.cloud.client('other')
-        image_id = client.images.create(
-            disk_format='vhd', container_format='ovf').id
-        client.images.image_import(
-            image_id, 'web-download',
-            uri=self.files.add(image_id, small.data))
-        task = cloud.wait_for_import(client, image_id)
-        client.images.delete(image_id)
-        self.assertEqual('success', task['status'])
-
-    def assert_set_back(self, image_id):
-        """The image can be imported again, and its owner reads why."""
-        task = cloud.wait_for_import(self.client, image_id)
-        self.assert_refused(image_id, task, 'service was stopped')
-        self.assertIn('image %s was cut off' % image_id,
-                      self.cloud.log.read_text(errors='replace'))
-        self.assert_imports(image_id, archives.small())
-
-    def test_image_is_imported_again(self):
-        """Any import lets it go."""
-        for _ in range(max(2, KILLS // 10)):
-            with self.new_image('killed') as image_id:
-                self.kill(image_id, self.rng.uniform(0, 0.5))
-                self.import_another()
-                self.assert_set_back(image_id)
-
-    @unittest.skipIf(cloud.RELEASE < 33,
-                     'Glance before 33 puts its own message over the reason')
-    def test_orderly_restart(self):
-        """Glance does not go on with its imports when it is to end."""
-        self.import_another()
-        with self.new_image('restarted') as image_id:
-            with contextlib.ExitStack() as others:
-                for _ in range(2):
-                    others.enter_context(turns.turn(
-                        0, 'somebody else', self.fail, str(self.turns)))
-                self.begin_web_download(image_id, self.slow.data)
-                self.wait_until(lambda: 'Waiting' in str(
-                    cloud.newest_task(self.client, image_id)['message']))
-                self.cloud.restart_glance()
-            self.import_another()
-            self.assert_set_back(image_id)
-
-    def test_host_breaks_down(self):
-        with self.new_image('killed') as image_id:
-            self.kill_at_once(image_id)
-            # What a file system makes of a file that was just written.
-            self.turns.joinpath('%020d-%s.ticket' % (0, image_id)).touch()
-            self.import_another()
-            self.assertEqual([], os.listdir(self.turns))
-            self.assert_set_back(image_id)
-
-    def test_image_is_deleted(self):
-        with self.new_image('killed') as image_id:
-            self.kill(image_id, 0.2)
-        self.assert_stored([])
-        self.import_another()
-        self.assert_stored([])
-
-    def test_host_breaks_down_and_image_is_deleted(self):
-        """Glance removes what is left in staging when it starts again."""
-        with self.new_image('killed') as image_id:
-            self.kill_at_once(image_id)
-        self.cloud.restart_glance()
-        self.wait_until(lambda: not self.cloud.staged())
-        self.assert_stored([])
 
 
 class TestInterrupted(faults.FaultCase):

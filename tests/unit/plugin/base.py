@@ -38,6 +38,7 @@ if HAS_GLANCE:
     from oslo_config import fixture
     from oslo_db import options
 
+    from glance_xs_convert.plugin import keeper
     from glance_xs_convert.plugin import opts
     # It registers what it reads: both this package's and Glance's options.
     from glance_xs_convert.plugin import task as _  # noqa: F401
@@ -52,6 +53,7 @@ class GlanceCase(testtools.TestCase):
     :ivar conf: a fixture with which options are set
     :ivar image_repo: where Glance keeps its images
     :ivar task_repo: where it keeps its tasks
+    :ivar keeper: has the tickets of imports, and looks when it is told to
     """
 
     STORES = ('fast', 'slow')
@@ -70,6 +72,12 @@ class GlanceCase(testtools.TestCase):
                          connection=f'sqlite:///{self.scratch}/glance.db')
         self.conf.config(group=opts.GROUP,
                          lock_path=str(self.scratch / 'lock'))
+        self.keeper = keeper.Keeper()
+        self.addCleanup(self.keeper.forget)
+        self.start = self.useFixture(fixture.fixtures.MockPatchObject(
+            self.keeper, 'start')).mock
+        self.useFixture(fixture.fixtures.MockPatchObject(
+            keeper, 'keeper', self.keeper))
         self._make_database()
         self._make_stores()
         self.context = context.RequestContext(
@@ -116,7 +124,8 @@ class GlanceCase(testtools.TestCase):
             self.image_repo.save(stored)
         return image.image_id
 
-    def new_import(self, image_id, method='web-download', stores=('fast',)):
+    def new_import(self, image_id, method='web-download', stores=('fast',),
+                   request_id='req-1', status='processing'):
         """A task that imports an image, and has locked it.
 
         :returns: its id
@@ -124,15 +133,16 @@ class GlanceCase(testtools.TestCase):
         body = {'method': {'name': method}}
         task = self.gateway.get_task_factory(self.context).new_task(
             task_type='api_image_import', owner=OWNER, image_id=image_id,
-            user_id='uploader', request_id='req-1', task_input={
+            user_id='uploader', request_id=request_id, task_input={
                 'image_id': image_id, 'import_req': body,
                 'backend': list(stores)})
         self.image_repo.set_property_atomic(
             self.image_repo.get(image_id), 'os_glance_import_task',
             task.task_id)
         self.task_repo.add(task)
-        task.begin_processing()
-        self.task_repo.save(task)
+        if status == 'processing':
+            task.begin_processing()
+            self.task_repo.save(task)
         return task.task_id
 
     def wrapper(self, image_id, task_id):
@@ -155,6 +165,16 @@ class GlanceCase(testtools.TestCase):
         path = self.staging / image_id
         path.write_bytes(data)
         return path
+
+    def delete(self, image_id):
+        image = self.image_repo.get(image_id)
+        image.delete()
+        self.image_repo.remove(image)
+
+    def tickets(self):
+        """The names of the files in the directory of the tickets."""
+        directory = self.scratch / 'lock'
+        return sorted(os.listdir(directory)) if directory.exists() else []
 
     def staged(self):
         return sorted(os.listdir(self.staging))

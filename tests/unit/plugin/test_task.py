@@ -14,6 +14,7 @@
 
 import os
 import sys
+from unittest import mock
 
 from testbed.images import archive
 from testbed.images import model
@@ -25,6 +26,8 @@ if base.HAS_GLANCE:
     from glance.common import exception
     from taskflow.types import failure
 
+    from glance_xs_convert.plugin import claims
+    from glance_xs_convert.plugin import recovery
     from glance_xs_convert.plugin import task
 
 LAYERS = [vhd.Layer(4 * vhd.MIB, written=[(3, os.urandom(5120))])]
@@ -135,11 +138,93 @@ class Convert(TaskCase):
 
     def test_deleted(self):
         self.prepare()
-        image = self.image()
-        image.delete()
-        self.image_repo.remove(image)
+        self.delete(self.image_id)
         self.assertRaises(exception.NotFound, self.execute)
         self.assertEqual([], self.staged())
+
+
+class Claim(TaskCase):
+    """What is known of an import whose process is killed."""
+
+    def claims(self):
+        """What is on the tickets."""
+        return [claims.parsed(
+            self.scratch.joinpath('lock', name).read_text())
+            for name in self.tickets()]
+
+    def test_from_the_beginning(self):
+        self.prepare()
+        claim, = self.claims()
+        self.assertEqual(
+            (self.image_id, self.context.request_id, self.task_id,
+             str(self.staged_path), ['fast'], None),
+            (claim.image_id, claim.request_id, claim.task_id, claim.staged,
+             claim.stores, claim.undo))
+        self.start.assert_called_once_with()
+
+    def test_what_the_conversion_changed(self):
+        self.prepare()
+        self.execute()
+        claim, = self.claims()
+        with self.wrapper(self.image_id, self.task_id) as action:
+            claim.undo.apply(action)
+        self.assert_as_staged('importing')
+
+    def test_other_images(self):
+        """They are not claimed, but others' are looked after."""
+        self.prepare(disk_format='qcow2', container_format='bare')
+        self.assertEqual([], self.tickets())
+        self.start.assert_called_once_with()
+
+    def test_what_is_known_only_later(self):
+        """A download from another Glance brings the formats."""
+        for formats, count in ((('qcow2', 'bare'), 0), (('vhd', 'ovf'), 1)):
+            self.prepare(method='glance-download', disk_format='raw',
+                         container_format='bare')
+            self.assertEqual(1, len(self.tickets()))
+            with self.wrapper(self.image_id, self.task_id) as action:
+                action.set_image_attribute(disk_format=formats[0],
+                                           container_format=formats[1])
+            self.execute()
+            self.assertEqual(count, len(self.tickets()))
+            self.keeper.release(self.context.request_id)
+
+    def test_ticket_cannot_be_written(self):
+        """The flow is there all the same, and it says what is wrong."""
+        self.scratch.joinpath('lock').touch()
+        self.prepare()
+        error = self.assertRaises(task.ConversionFailed, self.execute)
+        self.assertIn('cannot be used', str(error))
+
+    def test_ticket_cannot_be_written_any_more(self):
+        self.prepare()
+        with mock.patch.object(self.keeper, 'record', autospec=True,
+                               side_effect=OSError(28, 'No space')):
+            error = self.assertRaises(task.ConversionFailed, self.execute)
+        self.assertIn('ticket of the import cannot be written: No space',
+                      str(error))
+        self.assert_as_staged('importing')
+
+    def test_flow_never_fails(self):
+        self.image_id = self.new_image()
+        arguments = self.flow_arguments(self.image_id, 'task')
+        arguments['image_repo'] = mock.Mock(get=mock.Mock(
+            side_effect=RuntimeError('the database does not answer')))
+        self.assertEqual(1, len(task.get_flow(**arguments)))
+
+
+class Shutdown(TaskCase):
+
+    def test_glance_ends(self):
+        """The import stays claimed until its process has ended."""
+        self.prepare()
+        with mock.patch.object(task.shutdown, 'has_begun', autospec=True,
+                               return_value=True):
+            error = self.assertRaises(task.ConversionFailed, self.execute)
+        self.assertEqual(recovery.MESSAGE, str(error))
+        self.assertEqual(recovery.MESSAGE,
+                         self.task_repo.get(self.task_id).message)
+        self.assertEqual(1, len(self.tickets()))
 
 
 class Revert(TaskCase):
@@ -185,9 +270,7 @@ class Revert(TaskCase):
     def test_deleted(self):
         self.prepare(b'no archive')
         error = self.execute_in_vain()
-        image = self.image()
-        image.delete()
-        self.image_repo.remove(image)
+        self.delete(self.image_id)
         self.task.revert(error)
         self.assertEqual([], self.staged())
 

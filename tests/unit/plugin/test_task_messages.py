@@ -75,9 +75,7 @@ class Messages(base.GlanceCase):
                           self.messages.tell, 'one')
 
     def test_image_is_gone(self):
-        image = self.image_repo.get(self.image_id)
-        image.delete()
-        self.image_repo.remove(image)
+        self.delete(self.image_id)
         self.assertRaises(exception.NotFound, self.messages.tell, 'one')
 
     def test_task_is_gone(self):

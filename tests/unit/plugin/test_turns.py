@@ -25,6 +25,7 @@ import unittest
 from unittest import mock
 
 from glance_xs_convert import exceptions
+from glance_xs_convert.plugin import tickets
 from glance_xs_convert.plugin import turns
 
 #: So long may it take until something has come about, in seconds.
@@ -37,7 +38,7 @@ import time
 
 from glance_xs_convert.plugin import turns
 
-with turns.turn(1, 'The work of another process', print, sys.argv[1]):
+with turns.turn(1, print, sys.argv[1]):
     print('begun', flush=True)
     time.sleep(600)
 '''
@@ -61,8 +62,8 @@ class TurnsCase(unittest.TestCase):
         self.addCleanup(scratch.cleanup)
         self.directory = pathlib.Path(scratch.name)
 
-    def turn(self, limit, label='A test', waiting=stop):
-        return turns.turn(limit, label, waiting, str(self.directory))
+    def turn(self, limit, waiting=stop):
+        return turns.turn(limit, waiting, str(self.directory))
 
     def holder(self):
         """Another process that has its turn."""
@@ -97,11 +98,6 @@ class Order(TurnsCase):
         with self.turn(2):
             pass
         self.assertEqual([], self.tickets())
-
-    def test_nobody_else_can_read_the_tickets(self):
-        with self.turn(1):
-            ticket = self.directory / self.tickets()[0]
-            self.assertEqual(0o600, ticket.stat().st_mode & 0o777)
 
     def test_turn_that_fails(self):
         for error in (ValueError, KeyboardInterrupt):
@@ -161,23 +157,6 @@ class Order(TurnsCase):
         self.assertEqual(2, most)
         self.assertEqual([], self.tickets())
 
-    def test_ticket_that_cannot_be_written(self):
-        for name in ('write', 'fsync', 'rename'):
-            with (mock.patch.object(turns.os, name, autospec=True,
-                                    side_effect=OSError(28, 'No space')),
-                  self.assertRaisesRegex(exceptions.ConverterStopped,
-                                         'No space'), self.turn(1)):
-                self.fail('there is no ticket')
-            self.assertEqual([], self.tickets())
-
-    def test_process_was_killed_before_its_ticket_was_seen(self):
-        with self.turn(1):
-            ticket, = self.tickets()
-        self.directory.joinpath('.' + ticket).touch()
-        with self.turn(1):
-            self.assertEqual(1, len(self.tickets()))
-        self.assertEqual([], self.tickets())
-
     def test_ticket_that_is_late(self):
         """Somebody else comes while a ticket is about to be seen."""
         drawing, second = threading.Event(), threading.Event()
@@ -194,7 +173,7 @@ class Order(TurnsCase):
                 second.set()
                 time.sleep(2)
 
-        with (mock.patch.object(turns.os, 'rename', late),
+        with (mock.patch.object(tickets.os, 'rename', late),
               futures.ThreadPoolExecutor(2) as pool):
             taken = [pool.submit(take)]
             self.assertTrue(drawing.wait(SOON))
@@ -215,121 +194,34 @@ class Dead(TurnsCase):
         process.kill()
         process.wait()
 
-    def cut_off(self, is_dealt_with=True):
-        """The labels of turns that were cut off."""
-        labels = []
-
-        def take(label):
-            labels.append(label)
-            return is_dealt_with
-        turns.collect(take, str(self.directory))
-        return labels
-
     def test_process_that_was_killed(self):
         self.kill(self.holder())
         with self.turn(1):
             self.assertEqual(2, len(self.tickets()))
-            self.assertEqual(['The work of another process'], self.cut_off())
+            turns.remove_left(str(self.directory))
             self.assertEqual(1, len(self.tickets()))
-        self.assertEqual([], self.cut_off())
         self.assertEqual([], self.tickets())
 
     def test_process_that_is_killed_while_somebody_waits(self):
         process = self.holder()
-        with self.turn(1, 'x', lambda ahead: self.kill(process)):
+        with self.turn(1, lambda ahead: self.kill(process)):
             pass
-        self.assertEqual(['The work of another process'], self.cut_off())
-
-    def test_ticket_stays_until_its_label_is_dealt_with(self):
-        for _ in range(2):
-            self.kill(self.holder())
-        self.assertEqual(2, len(self.cut_off(is_dealt_with=False)))
-        self.assertEqual(2, len(self.cut_off()))
-        self.assertEqual([], self.tickets())
-
-    def test_turn_that_is_abandoned(self):
-        with self.assertRaises(turns.Abandoned), self.turn(1, 'a label'):
-            raise turns.Abandoned
-        with self.turn(1):
-            self.assertEqual(['a label'], self.cut_off())
-
-    def test_one_at_a_time_deals_with_a_ticket(self):
-        self.kill(self.holder())
-        turns.collect(lambda label: self.assertEqual([], self.cut_off()),
-                      str(self.directory))
-
-    def test_those_who_are_through_were_not_cut_off(self):
-        """However they race, nobody is said to have been cut off."""
-        self.addCleanup(setattr, turns, '_INTERVAL', turns._INTERVAL)
-        turns._INTERVAL = 0
-
-        def take(_):
-            with self.turn(1, waiting=lambda ahead: None):
-                return self.cut_off()
-        with futures.ThreadPoolExecutor(6) as pool:
-            self.assertEqual([[]] * 300, list(pool.map(take, range(300))))
-
-    def test_other_files_are_left_alone(self):
-        self.directory.joinpath('README').touch()
-        self.directory.joinpath('.0-hidden.ticket').touch()
-        with self.turn(1):
-            pass
-        self.assertEqual({'README', '.0-hidden.ticket'}, set(self.tickets()))
 
 
 class Directory(TurnsCase):
-    """Where the tickets are, if nothing else is said."""
 
-    def setUp(self):
-        super().setUp()
-        before = tempfile.tempdir
-        self.addCleanup(setattr, tempfile, 'tempdir', before)
-        tempfile.tempdir = str(self.directory)
-        self.default = self.directory / (
-            'glance-xs-convert-%d' % os.getuid())
+    def test_cannot_be_used(self):
+        self.directory.chmod(0o707)
+        with (self.assertRaisesRegex(
+                exceptions.ConverterStopped,
+                f'{self.directory}, .*: others can write to it'),
+              self.turn(1)):
+            self.fail('it can be used')
 
-    def take(self):
-        with turns.turn(1, 'A test', stop):
-            pass
-
-    def assert_not_used(self):
-        with self.assertRaisesRegex(exceptions.ConverterStopped,
-                                    str(self.default)):
-            self.take()
-        with self.assertRaisesRegex(PermissionError, 'somebody else'):
-            turns.collect(self.fail)
-
-    def test_made_when_needed(self):
-        turns.collect(self.fail)
-        for _ in range(2):
-            self.take()
-            self.assertEqual(0o700, self.default.stat().st_mode & 0o777)
-
-    def test_of_somebody_else(self):
-        self.default.mkdir()
-        if os.getuid():
-            self.skipTest('only root can give a directory away')
-        os.chown(self.default, 12345, 12345)
-        self.assert_not_used()
-
-    def test_others_may_write(self):
-        for mode in (0o770, 0o707):
-            self.default.mkdir()
-            self.default.chmod(mode)
-            with self.assertRaisesRegex(exceptions.ConverterStopped,
-                                        'others can write'):
-                self.take()
-            with self.assertRaisesRegex(PermissionError, 'others can write'):
-                turns.collect(self.fail)
-            self.default.rmdir()
-
-    def test_no_directory(self):
-        target = self.directory / 'target'
-        target.mkdir()
-        for make in (self.default.touch,
-                     lambda: self.default.symlink_to(target),
-                     lambda: self.default.symlink_to('nowhere')):
-            make()
-            self.assert_not_used()
-            self.default.unlink()
-        self.assertEqual([], os.listdir(target))
+    def test_is_full(self):
+        with (mock.patch.object(tickets.os, 'write', autospec=True,
+                                side_effect=OSError(28, 'No space')),
+              self.assertRaisesRegex(exceptions.ConverterStopped,
+                                     'No space'), self.turn(1)):
+            self.fail('there is no ticket')
+        self.assertEqual([], self.tickets())

@@ -126,6 +126,9 @@ class FilterCase(testtools.TestCase):
         self.conf.config(node_staging_uri='file://' + staging.name)
         self.conf.config(group='image_import_opts',
                          image_import_plugins=['xs_convert'])
+        self.keeper = self.useFixture(fixture.fixtures.MockPatchObject(
+            upload_filter.keeper, 'keeper', mock.create_autospec(
+                upload_filter.keeper.Keeper, instance=True))).mock
         self.data = os.urandom(SIZE)
         self.glance = Glance()
 
@@ -143,7 +146,8 @@ class FilterCase(testtools.TestCase):
             request.headers['Transfer-Encoding'] = 'chunked'
         else:
             request.content_length = SIZE
-        request.context = self.context = object()
+        request.context = self.context = types.SimpleNamespace(
+            request_id='req-1')
         return request.get_response(application or self.filter())
 
     def leave_in_staging(self, status='uploading', **properties):
@@ -366,10 +370,17 @@ class TestOption(FilterCase):
     def test_convert(self):
         self.assertEqual(204, self.upload().status_int)
         self.assertIn('PUT /stage', self.glance.requests)
+        self.keeper.answered.assert_called_once_with('req-1', True)
 
     def test_pass(self):
         self.conf.config(group='xs_convert', on_plain_upload='pass')
-        self.assertIs(self.glance, self.filter())
+        self.assertIs(self.glance, self.filter().application)
+
+    def test_recovery_begins_whatever_is_chosen(self):
+        for action in ('convert', 'pass', 'refuse'):
+            self.conf.config(group='xs_convert', on_plain_upload=action)
+            upload_filter.filter_factory({})
+        self.assertEqual(3, self.keeper.start.call_count)
 
     def test_refuse(self):
         self.conf.config(group='xs_convert', on_plain_upload='refuse')
@@ -395,7 +406,7 @@ class TestOption(FilterCase):
                 self.conf.config(group=group, **values)
                 with mock.patch.object(upload_filter.LOG, 'error',
                                        autospec=True) as error:
-                    self.assertIs(self.glance, self.filter())
+                    self.assertIs(self.glance, self.filter().application)
                 text, *arguments = error.call_args[0]
                 self.assertIn(reason, text % tuple(arguments))
                 self.conf.conf.reset()

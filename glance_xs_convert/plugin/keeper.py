@@ -1,0 +1,188 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Keeps the tickets of this process's imports, and sees to those of others.
+
+Glance does not tell a plugin when an import ends. So a thread looks now and
+then whether the imports that were claimed here are over, by their tasks and
+by the locks on their images. At the same time it finishes the imports of
+processes of this host that are gone.
+"""
+
+from collections.abc import Callable
+import dataclasses
+import gc
+import os
+import threading
+from typing import Any
+import weakref
+
+from oslo_config import cfg
+from oslo_log import log as logging
+
+from glance_xs_convert.plugin import claims
+from glance_xs_convert.plugin import image_record
+from glance_xs_convert.plugin import opts
+from glance_xs_convert.plugin import recovery
+from glance_xs_convert.plugin import tickets
+
+LOG = logging.getLogger(__name__)
+
+CONF = cfg.CONF
+CONF.register_opts(opts.OPTS, group=opts.GROUP)
+
+#: How often the thread looks, in seconds.
+_INTERVAL = 3.0
+#: How long it leaves alone what went wrong, in seconds.
+_RETRY_INTERVAL = 60.0
+
+
+@dataclasses.dataclass
+class _Held:
+    """An import of this process.
+
+    :ivar flow: what the import consists of, until Glance lets go of it; None
+                before it was made
+    :ivar is_answered: whether the request for it was answered
+    """
+
+    claim: claims.Claim
+    ticket: tickets.Ticket
+    flow: 'weakref.ref[Any] | None'
+    is_answered: bool
+
+
+class Keeper:
+    """The tickets of one process, and the thread that looks after them."""
+
+    _held: dict[str, _Held]
+    _thread: threading.Thread | None
+
+    def __init__(self) -> None:
+        self._begin()
+
+    def _begin(self) -> None:
+        self._held = {}
+        self._lock = threading.Lock()
+        self._thread = None
+        self._wake = threading.Event()
+
+    def expect(self, claim: claims.Claim) -> None:
+        """Hold a ticket for an import that is asked for.
+
+        :raises OSError: the ticket cannot be written
+        """
+        self._hold(claim, None, is_answered=False)
+
+    def answered(self, request_id: str, is_accepted: bool) -> None:
+        """The request for an expected import was answered.
+
+        :param is_accepted: whether Glance means to do the import
+        """
+        if not is_accepted:
+            self.release(request_id)
+        held = self._held.get(request_id)
+        if held is not None:
+            held.is_answered = True
+
+    def claim(self, claim: claims.Claim, flow: Any) -> None:
+        """Hold a ticket until an import is over.
+
+        :param flow: an object that lives as long as Glance may go on with
+                     the import
+        :raises OSError: the ticket cannot be written
+        """
+        self._hold(claim, weakref.ref(flow), is_answered=True)
+
+    def _hold(self, claim: claims.Claim, flow: 'weakref.ref[Any] | None',
+              is_answered: bool) -> None:
+        box = tickets.Box(CONF[opts.GROUP].lock_path, claims.SUFFIX)
+        ticket = box.draw(claim.text())
+        with self._lock:
+            before = self._held.pop(claim.request_id, None)
+            self._held[claim.request_id] = _Held(claim, ticket, flow,
+                                                 is_answered)
+        if before is not None:
+            before.ticket.release()
+
+    def record(self, request_id: str, undo: image_record.Change) -> None:
+        """Write on an import's ticket how to undo what comes next.
+
+        :raises OSError: it cannot be written
+        """
+        with self._lock:
+            held = self._held.get(request_id)
+            if held is not None:
+                held.ticket.add(claims.addition(undo))
+
+    def release(self, request_id: str) -> None:
+        """Give up an import's ticket: the plugin has no part in it."""
+        held = self._held.get(request_id)
+        if held is not None:
+            self._let_go(held, held.ticket.release)
+
+    def start(self) -> None:
+        """Look after the tickets from now on, and at once."""
+        with self._lock:
+            if self._thread is None:
+                self._thread = threading.Thread(
+                    target=self._run, name='xs-convert-keeper', daemon=True)
+                self._thread.start()
+        self._wake.set()
+
+    def forget(self) -> None:
+        """Hold nothing any more: the process is a copy of its parent."""
+        for held in self._held.values():
+            held.ticket.drop()
+        self._begin()
+
+    def look(self) -> bool:
+        """Release the tickets of imports that are over, and recover others.
+
+        :returns: whether nothing went wrong
+        """
+        try:
+            for held in list(self._held.values()):
+                self._look_at(held)
+            return recovery.recover(CONF[opts.GROUP].lock_path)
+        except Exception:
+            LOG.exception('The tickets of imports cannot be looked after')
+            return False
+
+    def _look_at(self, held: _Held) -> None:
+        if not held.is_answered:
+            return
+        progress = recovery.Import(held.claim).progress()
+        if progress is recovery.Progress.OVER:
+            self._let_go(held, held.ticket.release)
+        elif held.flow is not None and held.flow() is None:
+            # Glance has ended it, but not well: others can do the rest.
+            self._let_go(held, held.ticket.drop)
+        elif progress is recovery.Progress.ENDING:
+            # Should this last, the flow may only be garbage by now.
+            gc.collect()
+
+    def _let_go(self, held: _Held, how: Callable[[], None]) -> None:
+        with self._lock:
+            if self._held.get(held.claim.request_id) is held:
+                del self._held[held.claim.request_id]
+                how()
+
+    def _run(self) -> None:
+        while True:
+            self._wake.clear()
+            interval = _INTERVAL if self.look() else _RETRY_INTERVAL
+            self._wake.wait(interval)
+
+
+keeper = Keeper()
+os.register_at_fork(after_in_child=keeper.forget)

@@ -1,0 +1,223 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Tickets: who holds one, and what becomes of those whose holder is gone."""
+
+from concurrent import futures
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+import unittest
+from unittest import mock
+
+from glance_xs_convert.plugin import tickets
+
+#: Holds a ticket until it is killed; its argument is the directory.
+HOLDER = '''
+import sys
+import time
+
+from glance_xs_convert.plugin import tickets
+
+ticket = tickets.Box(sys.argv[1], '.test').draw('of another process')
+ticket.add(', and more')
+print('drawn', flush=True)
+time.sleep(600)
+'''
+
+
+class TicketsCase(unittest.TestCase):
+    """Has a box of tickets in a directory of its own."""
+
+    def setUp(self):
+        super().setUp()
+        scratch = tempfile.TemporaryDirectory()
+        self.addCleanup(scratch.cleanup)
+        self.directory = pathlib.Path(scratch.name)
+        self.box = tickets.Box(str(self.directory), '.test')
+
+    def draw(self, text='', box=None):
+        ticket = (box or self.box).draw(text)
+        self.addCleanup(ticket.drop)
+        return ticket
+
+    def collected(self, answer=True):
+        """The texts of the tickets that nobody holds."""
+        texts = []
+
+        def deal(text):
+            texts.append(text)
+            return answer
+        self.box.collect(deal)
+        return texts
+
+
+class Held(TicketsCase):
+
+    def test_nobody_else_can_read_it(self):
+        ticket = self.draw()
+        mode = self.directory.joinpath(ticket.name).stat().st_mode
+        self.assertEqual(0o600, mode & 0o777)
+
+    def test_order(self):
+        names = [self.draw().name for _ in range(10)]
+        self.assertEqual(names, self.box.names())
+
+    def test_order_when_the_clock_is_turned_back(self):
+        first = self.draw()
+        with mock.patch.object(tickets.time, 'time_ns', autospec=True,
+                               return_value=1):
+            self.assertLess(first.name, self.draw().name)
+
+    def test_held_and_released(self):
+        ticket = self.draw()
+        self.assertTrue(self.box.is_held(ticket.name))
+        self.assertEqual([], self.collected())
+        ticket.release()
+        self.assertFalse(self.box.is_held(ticket.name))
+        self.assertEqual([], os.listdir(self.directory))
+
+    def test_kinds_do_not_meet(self):
+        other = tickets.Box(str(self.directory), '.other')
+        self.draw('one').drop()
+        self.draw('two', other).drop()
+        self.assertEqual(['one'], self.collected())
+        self.assertEqual(1, len(other.names()))
+
+    def test_other_files_are_left_alone(self):
+        names = {'README', '.0-hidden.test', 'x.test'}
+        for name in names:
+            self.directory.joinpath(name).touch()
+        self.draw().release()
+        self.assertEqual([], self.collected())
+        self.assertEqual(names, set(os.listdir(self.directory)))
+
+
+class Unfinished(TicketsCase):
+
+    def test_cannot_be_written(self):
+        for name in ('write', 'fsync', 'rename'):
+            with (mock.patch.object(tickets.os, name, autospec=True,
+                                    side_effect=OSError(28, 'No space')),
+                  self.assertRaises(OSError)):
+                self.draw('x')
+            self.assertEqual([], os.listdir(self.directory))
+
+    def test_process_was_killed_before_its_ticket_was_seen(self):
+        ticket = self.draw()
+        self.directory.joinpath('.' + ticket.name).touch()
+        other = self.draw()
+        self.assertEqual(sorted([ticket.name, other.name]),
+                         sorted(os.listdir(self.directory)))
+
+
+class Left(TicketsCase):
+    """The holder is gone."""
+
+    def holder(self):
+        """Another process that holds a ticket."""
+        process = subprocess.Popen(
+            [sys.executable, '-c', HOLDER, self.directory],
+            stdout=subprocess.PIPE, env={'PYTHONPATH': ':'.join(sys.path)})
+        self.addCleanup(process.communicate)
+        self.addCleanup(process.kill)
+        process.stdout.readline()
+        return process
+
+    def test_process_that_was_killed(self):
+        process = self.holder()
+        name, = self.box.names()
+        self.assertTrue(self.box.is_held(name))
+        self.assertEqual([], self.collected())
+        process.kill()
+        process.wait()
+        self.assertFalse(self.box.is_held(name))
+        self.assertEqual(['of another process, and more'], self.collected())
+        self.assertEqual([], os.listdir(self.directory))
+
+    def test_dropped(self):
+        self.draw('a label').drop()
+        self.assertEqual(['a label'], self.collected())
+
+    def test_stays_until_it_is_dealt_with(self):
+        for text in ('one', 'two'):
+            self.draw(text).drop()
+        for _ in range(2):
+            self.assertEqual(['one', 'two'], self.collected(answer=False))
+        self.assertEqual(['one', 'two'], self.collected())
+        self.assertEqual([], self.collected())
+
+    def test_one_at_a_time_deals_with_it(self):
+        self.draw().drop()
+        self.box.collect(lambda text: self.assertEqual([], self.collected()))
+
+    def test_those_who_are_through_are_not_left(self):
+        """However they race, no ticket that was released is collected."""
+        def take(_):
+            self.box.draw('x').release()
+            return self.collected()
+        with futures.ThreadPoolExecutor(6) as pool:
+            self.assertEqual([[]] * 300, list(pool.map(take, range(300))))
+
+
+class Directory(unittest.TestCase):
+    """Where the tickets are, if nothing else is said."""
+
+    def setUp(self):
+        super().setUp()
+        scratch = tempfile.TemporaryDirectory()
+        self.addCleanup(scratch.cleanup)
+        before = tempfile.tempdir
+        self.addCleanup(setattr, tempfile, 'tempdir', before)
+        tempfile.tempdir = scratch.name
+        self.default = pathlib.Path(
+            scratch.name, 'glance-xs-convert-%d' % os.getuid())
+        self.box = tickets.Box(None, '.test')
+
+    def assert_not_used(self, reason):
+        with self.assertRaisesRegex(PermissionError, reason):
+            self.box.draw()
+        with self.assertRaisesRegex(PermissionError, reason):
+            self.box.collect(self.fail)
+
+    def test_made_when_needed(self):
+        self.box.collect(self.fail)
+        for _ in range(2):
+            self.box.draw().release()
+            self.assertEqual(0o700, self.default.stat().st_mode & 0o777)
+
+    def test_of_somebody_else(self):
+        self.default.mkdir()
+        if os.getuid():
+            self.skipTest('only root can give a directory away')
+        os.chown(self.default, 12345, 12345)
+        self.assert_not_used('somebody else')
+
+    def test_others_may_write(self):
+        for mode in (0o770, 0o707):
+            self.default.mkdir()
+            self.default.chmod(mode)
+            self.assert_not_used('others can write')
+            self.default.rmdir()
+
+    def test_no_directory(self):
+        target = self.default.with_name('target')
+        target.mkdir()
+        for make in (self.default.touch,
+                     lambda: self.default.symlink_to(target),
+                     lambda: self.default.symlink_to('nowhere')):
+            make()
+            self.assert_not_used('somebody else')
+            self.default.unlink()
+        self.assertEqual([], os.listdir(target))
