@@ -1,0 +1,456 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Many imports of all kinds into one Glance, while everything breaks.
+
+Uploaders import good, broken and hostile images by all methods into several
+stores, one of which is full; some downloads stall. Meanwhile Glance and its
+converters are killed. In the end nothing is to be left behind, and no image
+may be in a state in which it cannot be imported again.
+"""
+
+import argparse
+import collections
+import contextlib
+import dataclasses
+import faulthandler
+import hashlib
+import io
+import os
+import random
+import re
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import traceback
+
+from glanceclient import exc
+from keystoneauth1 import exceptions as ksa_exc
+import requests
+
+from testbed.clouds import cloud
+from testbed.clouds import file_server
+from testbed.clouds import services
+from testbed.images import archive
+from testbed.images import chains
+from testbed.images import model
+from testbed.images import vhd
+from tests.functional import archives
+
+STORES = ('fast', 'slow', 'full')
+#: The size of the store that is full, in MiB.
+FULL = 4
+#: How long an image may take until it is settled, in seconds.
+PATIENCE = 600
+#: How long Glance may take to see to what was left behind, in seconds.
+SOON = 60
+#: How often one image is imported until it is given up.
+ATTEMPTS = 12
+
+#: What a client meets while Glance is killed.
+GONE = (exc.CommunicationError, exc.HTTPServiceUnavailable,
+        exc.HTTPInternalServerError, ksa_exc.ConnectionError,
+        ksa_exc.ServiceUnavailable, ksa_exc.InternalServerError,
+        ksa_exc.ConnectFailure, requests.exceptions.RequestException,
+        OSError)
+
+#: Why an import may fail that is none of the image's faults.
+MISHAPS = ('The image service was stopped', 'ended unexpectedly, with status',
+           'Task failed due to Internal Error', 'has been deleted')
+
+
+@dataclasses.dataclass(frozen=True)
+class Sample:
+    """An archive, and what is to become of it.
+
+    :ivar sha256: of its disk; None if it is refused
+    :ivar reason: a pattern of why it is refused
+    """
+
+    name: str
+    data: bytes
+    size: int = 0
+    sha256: str | None = None
+    reason: str = ''
+
+
+def good(name, size, written):
+    """A chain of two layers on a disk of some MiB."""
+    layers = chains.linked([
+        vhd.Layer(size * vhd.MIB, written=[
+            (0, chains.partition_table(63, 2000)),
+            (4096, chains.pattern(name, written))]),
+        vhd.Layer(size * vhd.MIB, written=[
+            (4000, chains.pattern('old' + name, 500))])])
+    return Sample(name, archive.tgz(archive.chain_members(layers)),
+                  model.size(layers), model.sha256(layers))
+
+
+def samples():
+    """Archives of all kinds."""
+    found = [good('small', 6, 200), good('middle', 64, 3000),
+             good('large', 256, 2000)]
+    found += [Sample(refused.name, refused.data, reason=refused.reason)
+              for refused in archives.refused()]
+    sound = found[0].data
+    rng = random.Random('hostile')
+    bomb = vhd.Layer(2040 * vhd.GIB + vhd.MIB * 4, written=[])
+    found.append(Sample('flipped', archive.flipped(
+        sound, rng.randrange(len(sound) * 4, len(sound) * 8)), reason='.'))
+    found.append(Sample('zeros', archive.tgz(
+        [archive.Member('0.vhd', bytes(64 * vhd.MIB))]), reason='.'))
+    with contextlib.suppress(ValueError, OverflowError):
+        found.append(Sample('bomb', archive.tgz(
+            archive.chain_members([bomb])), reason='.'))
+    return found
+
+
+class Watch:
+    """Asks for the list of images, and keeps how long that took."""
+
+    def __init__(self, soak):
+        self._soak = soak
+        self.seconds = []
+
+    def ask(self, client):
+        """Ask once; an answer from a Glance that is down does not count."""
+        kills = self._soak.kills
+        start = time.monotonic()
+        try:
+            list(client.images.list(page_size=20, limit=20))
+        except GONE:
+            return
+        if not self._soak.down.is_set() and kills == self._soak.kills:
+            self.seconds.append(time.monotonic() - start)
+
+    def run(self, until):
+        client = self._soak.cloud.client('other')
+        while not until():
+            self.ask(client)
+            time.sleep(0.25)
+
+    def percentile(self):
+        """The 95th, in seconds."""
+        return statistics.quantiles(self.seconds, n=20)[-1]
+
+
+class Soak:
+    """One run.
+
+    :ivar down: set while Glance is not to be expected to answer
+    :ivar kills: how often Glance was killed
+    """
+
+    def __init__(self, options, glance, files, tickets):
+        self.options = options
+        self.tickets = tickets
+        self.cloud = glance
+        self.files = files
+        self.samples = samples()
+        self.deadline = 0.0
+        self.down = threading.Event()
+        self.kills = self.converter_kills = 0
+        self.counts = collections.Counter()
+        self.faults = []
+        self._lock = threading.Lock()
+        self._pids = set()
+
+    def count(self, what):
+        with self._lock:
+            self.counts[what] += 1
+
+    def fault(self, text):
+        with self._lock:
+            self.faults.append(text)
+        print('FAULT', text, flush=True)
+
+    def over(self):
+        return time.monotonic() > self.deadline
+
+    def run(self):
+        """:returns: the exit status"""
+        idle = Watch(self)
+        end = time.monotonic() + self.options.idle
+        idle.run(lambda: time.monotonic() > end)
+        self.deadline = time.monotonic() + self.options.minutes * 60
+        busy = Watch(self)
+        threads = [
+            threading.Thread(target=self.guarded, args=(Uploader(
+                self, number).run,))
+            for number in range(self.options.uploaders)]
+        watch = threading.Thread(target=busy.run, args=(self.over,))
+        killer = threading.Thread(target=self.guarded, args=(self.kill,))
+        for thread in (*threads, watch, killer):
+            thread.start()
+        killer.join()
+        watch.join()
+        for thread in threads:
+            thread.join()
+        self.look_at_what_is_left()
+        return self.report(idle, busy)
+
+    def guarded(self, function):
+        try:
+            function()
+        except Exception:
+            self.fault(traceback.format_exc())
+
+    def kill(self):
+        """Kill Glance or converters, again and again."""
+        rng = random.Random(self.options.seed)
+        while not self.over():
+            time.sleep(rng.uniform(0.5, 1.5) * self.options.interval)
+            converters = self.cloud.converters()
+            self._pids.update(converters)
+            if rng.random() < 0.6 and converters:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(rng.choice(converters), signal.SIGKILL)
+                self.converter_kills += 1
+                continue
+            self.kills += 1
+            self.down.set()
+            self.cloud.kill_glance()
+            self.cloud.restart_glance()
+            self.down.clear()
+
+    def look_at_what_is_left(self):
+        """All images are deleted: nothing of them may be there."""
+        deadline = time.monotonic() + SOON
+        while True:
+            left = {
+                'staging': self.cloud.staged(),
+                'tickets': os.listdir(self.tickets),
+                'converters': self.cloud.converters() + [
+                    pid for pid in self._pids
+                    if cloud.CONVERTER in services.command_line(pid)],
+                **{f'store {store}': self.cloud.stored(store)
+                   for store in STORES}}
+            if not any(left.values()) or time.monotonic() > deadline:
+                break
+            time.sleep(1)
+        for where, what in left.items():
+            if what:
+                self.fault(f'{where}: {what}')
+
+    def report(self, idle, busy):
+        ratio = busy.percentile() / idle.percentile()
+        print(f'{self.options.minutes:g} minutes, '
+              f'{self.options.uploaders} uploaders, Glance killed '
+              f'{self.kills} times, converters {self.converter_kills} times')
+        for what, number in sorted(self.counts.items()):
+            print(f'{number:6d} {what}')
+        print(f'list of images, 95th percentile: idle '
+              f'{idle.percentile() * 1000:.0f} ms of {len(idle.seconds)}, '
+              f'busy {busy.percentile() * 1000:.0f} ms of '
+              f'{len(busy.seconds)}: {ratio:.2f} x')
+        print(f'{len(self.faults)} faults')
+        return 1 if self.faults else 0
+
+
+class Uploader:
+    """Imports one image after the other."""
+
+    def __init__(self, soak, number):
+        self.soak = soak
+        self.rng = random.Random(f'{soak.options.seed} {number}')
+        self.client = soak.cloud.client()
+
+    def run(self):
+        while not self.soak.over():
+            self.one_image()
+
+    def call(self, function, *arguments, **options):
+        """Call the API, again and again while Glance is down."""
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            try:
+                return function(*arguments, **options)
+            except GONE:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.5)
+
+    def one_image(self):
+        sample = self.rng.choice(self.soak.samples)
+        if self.rng.random() < 0.4:
+            sample = self.soak.samples[self.rng.randrange(3)]
+        image_id = self.call(
+            self.client.images.create, name=sample.name, disk_format='vhd',
+            container_format='ovf').id
+        try:
+            if self.rng.random() < 0.05:
+                self.begin(image_id, sample)
+                time.sleep(self.rng.uniform(0, 5))
+                self.soak.count('deleted while it was imported')
+            else:
+                self.import_it(image_id, sample)
+        finally:
+            self.delete(image_id)
+
+    def delete(self, image_id):
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            try:
+                self.call(self.client.images.delete, image_id)
+                return
+            except exc.HTTPNotFound:
+                return
+            except exc.HTTPException:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.5)
+
+    def import_it(self, image_id, sample):
+        """Import until what comes of it is what is to come of it."""
+        for _ in range(ATTEMPTS):
+            status, message = self.settled(
+                image_id, self.begin(image_id, sample))
+            if status == 'active':
+                if sample.sha256 is None:
+                    self.soak.fault(f'{image_id}: {sample.name} is active')
+                self.verify(image_id, sample)
+                return
+            if status != 'queued':
+                self.soak.fault(f'{image_id}: {sample.name} is {status} and '
+                                f'cannot be imported again: {message}')
+                return
+            if sample.sha256 is None and re.search(
+                    f'cannot be converted: .*{sample.reason}', message):
+                self.soak.count('refused')
+                return
+            self.soak.count('imports that were interrupted or failed')
+        self.soak.fault(f'{image_id}: {sample.name} was not imported in '
+                        f'{ATTEMPTS} attempts: {message}')
+
+    def begin(self, image_id, sample):
+        """Begin an import.
+
+        :returns: the method
+        """
+        method = self.rng.choice(('web-download', 'glance-direct', 'upload'))
+        stores = self.rng.choice((['fast'], ['slow'], ['fast', 'slow'],
+                                  ['full'], ['fast']))
+        try:
+            if method == 'web-download':
+                self.client.images.image_import(
+                    image_id, method, uri=self.url(image_id, sample),
+                    stores=stores, allow_failure=self.rng.random() < 0.3)
+            elif method == 'glance-direct':
+                self.client.images.stage(image_id, io.BytesIO(sample.data))
+                self.client.images.image_import(image_id, method,
+                                                stores=stores)
+            else:
+                self.client.images.upload(
+                    image_id, io.BytesIO(sample.data), backend=stores[0])
+        except GONE:
+            self.soak.count('requests that Glance did not survive')
+        except exc.HTTPConflict:
+            # It was begun before, by a request whose answer was lost.
+            self.soak.count('requests that met another import')
+        self.soak.count(f'begun by {method}')
+        return method
+
+    def url(self, image_id, sample):
+        options = {}
+        kind = self.rng.random()
+        if kind < 0.1:
+            options = {'drop_after': len(sample.data) // 2,
+                       'stall': self.rng.uniform(5, 30)}
+        elif kind < 0.3:
+            options = {'bytes_per_second': max(
+                1000, int(len(sample.data) / self.rng.uniform(2, 10)))}
+        name = f'{image_id}-{self.rng.random()}'
+        return self.soak.files.add(name, sample.data, **options)
+
+    def settled(self, image_id, method):
+        """Wait for an end of an import.
+
+        :returns: the image's status, and the message of its task
+        """
+        deadline = time.monotonic() + PATIENCE
+        while time.monotonic() < deadline:
+            image = self.call(self.client.images.get, image_id)
+            locked = 'os_glance_import_task' in image
+            if not locked and image.status in ('active', 'queued'):
+                break
+            if not locked and image.status == 'uploading':
+                # Staged, but not imported: its client's next step.
+                with contextlib.suppress(*GONE, exc.HTTPException):
+                    self.client.images.image_import(image_id,
+                                                    'glance-direct')
+            time.sleep(0.5)
+        return image.status, self.message(image_id)
+
+    def message(self, image_id):
+        tasks = self.call(
+            self.client.http_client.get,
+            f'/v2/images/{image_id}/tasks')[1]['tasks']
+        if not tasks:
+            return ''
+        return max(tasks, key=lambda task: task['created_at'])['message']
+
+    def verify(self, image_id, sample):
+        """The image is its disk, to the byte."""
+        size, digest = self.call(self.download, image_id)
+        if (size, digest) != (sample.size, sample.sha256):
+            self.soak.fault(f'{image_id}: {sample.name} is {size} bytes, '
+                            f'{digest}')
+        self.soak.count('imported, byte-exact')
+
+    def download(self, image_id):
+        size, digest = 0, hashlib.sha256()
+        for chunk in self.client.images.data(image_id):
+            size += len(chunk)
+            digest.update(chunk)
+        return size, digest.hexdigest()
+
+
+@contextlib.contextmanager
+def full_store(path):
+    """Let a store be on a file system that is too small."""
+    mounted = subprocess.run(
+        ['mount', '-t', 'tmpfs', '-o', f'size={FULL}m', 'tmpfs', str(path)],
+        capture_output=True, text=True)
+    if mounted.returncode:
+        sys.exit(f'no tmpfs can be mounted: {mounted.stderr.strip()}')
+    try:
+        yield
+    finally:
+        subprocess.run(['umount', '--lazy', str(path)], check=True)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('--minutes', type=float, default=30)
+    parser.add_argument('--uploaders', type=int, default=8)
+    parser.add_argument('--interval', type=float, default=20,
+                        help='seconds between kills, on average')
+    parser.add_argument('--idle', type=float, default=30,
+                        help='seconds to measure without load at first')
+    parser.add_argument('--seed', default='soak')
+    options = parser.parse_args()
+    # Where all threads are, when somebody wants to know.
+    faulthandler.register(signal.SIGUSR1)
+    with (tempfile.TemporaryDirectory() as tickets,
+          file_server.FileServer() as files,
+          cloud.Cloud(stores=STORES, edit_paste=cloud.with_upload_filter,
+                      xs_convert={'lock_path': tickets}) as glance,
+          full_store(glance.store_path('full'))):
+        return Soak(options, glance, files, tickets).run()
+
+
+if __name__ == '__main__':
+    sys.exit(main())
