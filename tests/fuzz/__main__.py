@@ -25,7 +25,7 @@ from tests.fuzz import seeds
 
 #: For one input: seconds, however busy the machine is, and MiB.
 TIMEOUT = 60
-MEMORY = 1500
+MEMORY = 500
 MAX_LENGTH = {'structures': 5120, 'headers': 6144, 'compressed': 2048,
               'roads': 12288, 'exports': 32768, 'chains': 512,
               'messages': 20000}

@@ -19,8 +19,10 @@ memory and writes to a file in memory.
 from collections import abc
 import contextlib
 import dataclasses
+import hashlib
 import io
 import os
+import re
 import time
 import typing
 from unittest import mock
@@ -44,7 +46,8 @@ _ZERO_SECTOR = bytes(_SECTOR)
 _CHUNKS = (511, 512, 1000, 4096, 5000)
 _WHOLE = 64 * 1024
 #: What begins so may be found to be damaged before or after its first piece.
-_GZIP = b'\x1f\x8b'
+_COMPRESSED = re.compile(
+    rb'\x1f\x8b|\x28\xb5\x2f\xfd|[\x50-\x5f]\x2a\x4d\x18')
 
 
 class Broken(Exception):
@@ -190,6 +193,9 @@ def outcome(data: bytes, *, chunk_size: int = _WHOLE, piped: bool = False,
         raise Broken('a disk larger than the limit')
     if result.source_size != len(data):
         raise Broken(f'{result.source_size} of {len(data)} bytes were read')
+    if result.source_sha256 and (
+            result.source_sha256 != hashlib.sha256(data).hexdigest()):
+        raise Broken('the SHA-256 is of other bytes')
     return disk
 
 
@@ -243,9 +249,11 @@ def converted(data: bytes) -> Outcome:
         same_checked(found, data)
     elif road == 1:
         chunk_size = _CHUNKS[(choice >> 8) % len(_CHUNKS)]
-        rule = same if data.startswith(_GZIP) else same_refusal
+        rule = same if _COMPRESSED.match(data) else same_refusal
         rule(found, outcome(data, chunk_size=chunk_size),
              f'in pieces of {chunk_size} bytes')
+    elif road == 5:
+        same_refusal(found, outcome(data, digest=True), 'with its SHA-256')
     elif road == 2:
         piped = outcome(data, piped=True)
         if isinstance(piped, Disk):
@@ -255,7 +263,27 @@ def converted(data: bytes) -> Outcome:
         if not isinstance(outcome(data, limits=less),
                           exceptions.LimitExceeded):
             raise Broken('the limit of the size is none')
+    elif road == 4:
+        same_inspected(found, data)
     return found
+
+
+def same_inspected(found: Outcome, data: bytes) -> None:
+    """Who can be converted can be inspected, and the other way round.
+
+    :raises Broken: it is not so
+    """
+    try:
+        result = convert.inspect(io.BytesIO(data), limits=LIMITS)
+    except exceptions.XsConvertError as error:
+        same_refusal(found, refusal(error), 'inspected')
+        return
+    sizes = [disk.virtual_size for disk in result.disks]
+    if isinstance(found, Disk):
+        if found.size not in sizes:
+            raise Broken('inspected: another size')
+    elif len(sizes) == 1:
+        raise Broken('inspected: not refused') from found
 
 
 def same_checked(found: Outcome, data: bytes) -> None:

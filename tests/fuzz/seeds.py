@@ -125,6 +125,7 @@ def _compressed() -> abc.Iterator[bytes]:
     for data in _headers():
         yield archive.gzipped([data])
         yield archive.gzipped([data], member_size=700)
+        yield archive.zstandard([data])
 
 
 _SEEDS = {'compressed': _compressed, 'roads': _roads, 'exports': _exports,
