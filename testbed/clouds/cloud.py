@@ -33,17 +33,20 @@ import typing
 import glanceclient
 import openstack
 
+from testbed.clouds import haproxy
 from testbed.clouds import keystone
 from testbed.clouds import services
 
 IMPORT_METHODS = ('glance-direct', 'web-download', 'glance-download',
                   'copy-image')
 IMPORT_SECONDS = 180
+TOKEN_SECONDS = 3600
 CONVERTER = 'glance_xs_convert.worker.child'
 #: The first number of Glance's version.
 RELEASE = int(importlib.metadata.version('glance').partition('.')[0])
 
 _ROOT = pathlib.Path(__file__).parents[2]
+_HEALTH = '/healthcheck'
 _UPLOAD_FILTER = '''
 [filter:xs_convert_upload]
 use = egg:glance-xs-convert#xs_convert_upload
@@ -56,13 +59,15 @@ class Foundation:
     :param directory: directory for everything that the foundation reads and
                       writes
     :param detach: whether Keystone outlives this process
+    :param token_seconds: lifetime of a token
     """
 
     _shared: typing.ClassVar['Foundation | None'] = None
 
-    def __init__(self, directory: pathlib.Path, detach: bool = False) -> None:
+    def __init__(self, directory: pathlib.Path, detach: bool = False,
+                 token_seconds: int = TOKEN_SECONDS) -> None:
         self.directory = directory
-        self.keystone = keystone.Keystone(directory, detach)
+        self.keystone = keystone.Keystone(directory, detach, token_seconds)
         self.database = directory / 'empty-glance.db'
         self._ready = False
         try:
@@ -111,6 +116,27 @@ def with_upload_filter(paste: str) -> str:
         ' rootapp\n', ' xs_convert_upload rootapp\n') + _UPLOAD_FILTER
 
 
+class _Host:
+    """A host of Glance's API, with a staging area of its own.
+
+    :param number: 0 for the first one
+    """
+
+    def __init__(self, number: int, directory: pathlib.Path, server: str,
+                 detach: bool) -> None:
+        suffix = '-%d' % number if number else ''
+        self.etc = directory / 'etc' / ('glance' + suffix)
+        self.staging = directory / ('staging' + suffix)
+        self.tasks = directory / ('tasks' + suffix)
+        self.turns = directory / ('turns' + suffix)
+        self.service = services.Service(
+            'glance-api' + suffix, 'testbed.clouds.glance_wsgi:application',
+            directory, services.environment(
+                directory, OS_GLANCE_CONFIG_DIR=str(self.etc),
+                PYTHONPATH=str(_ROOT)),
+            _HEALTH, server, detach)
+
+
 class Cloud:
     """A Glance with a Keystone, as a context manager.
 
@@ -125,6 +151,10 @@ class Cloud:
     :param staging: existing directory to use as the staging area
     :param edit_paste: function that edits the text of glance-api-paste.ini
     :param detach: whether the services outlive this process
+    :param hosts: how many there are of Glance; several share the database
+                  and the stores, and are behind an HAProxy
+    :param token_seconds: for how long a token is good; if it is not the
+                          usual time, the cloud has a Keystone of its own
     """
 
     def __init__(
@@ -139,21 +169,25 @@ class Cloud:
         staging: str | os.PathLike[str] | None = None,
         edit_paste: abc.Callable[[str], str] = str,
         detach: bool = False,
+        hosts: int = 1,
+        token_seconds: int = TOKEN_SECONDS,
     ) -> None:
         self.directory = _temporary_directory()
         self.stores = ('images',) if single_store else tuple(stores)
-        self.staging = pathlib.Path(staging or self.directory / 'staging')
+        self._hosts = [_Host(number, self.directory, server, detach)
+                       for number in range(hosts)]
+        self._balancer: haproxy.Balancer | None = None
+        if hosts > 1:
+            self._balancer = haproxy.Balancer(
+                self.directory, [host.service.url for host in self._hosts],
+                _HEALTH, detach)
+        if staging:
+            self._hosts[0].staging = pathlib.Path(staging)
         self.region = ''
         self.names_stores = not single_store
         self._detach = detach
-        self._etc = self.directory / 'etc' / 'glance'
         self._foundation: Foundation | None = None
-        self._service = services.Service(
-            'glance-api', 'testbed.clouds.glance_wsgi:application',
-            self.directory, services.environment(
-                self.directory, OS_GLANCE_CONFIG_DIR=str(self._etc),
-                PYTHONPATH=str(_ROOT)),
-            '/healthcheck', server, detach)
+        self._token_seconds = token_seconds
         self._import_config = {
             'image_import_opts': {
                 'image_import_plugins': services.bounded(
@@ -175,59 +209,78 @@ class Cloud:
         return self._foundation.keystone
 
     @property
+    def staging(self) -> pathlib.Path:
+        """The staging area of the first host."""
+        return self._hosts[0].staging
+
+    @property
     def log(self) -> pathlib.Path:
-        """Glance's log."""
-        return self._service.log
+        """The log of Glance's first host."""
+        return self._hosts[0].service.log
 
     @property
     def import_config(self) -> pathlib.Path:
         """Glance's configuration file for imports."""
-        return self._etc / 'glance-image-import.conf'
+        return self._hosts[0].etc / 'glance-image-import.conf'
 
     @property
     def url(self) -> str:
         """Glance's endpoint."""
-        return self._service.url
+        return (self._balancer or self._hosts[0].service).url
 
     def start(self) -> None:
         """Start the cloud.
 
         :raises ServiceError: a service does not start
         """
-        if self._detach:
-            self._foundation = Foundation(self.directory, detach=True)
+        if self._detach or self._token_seconds != TOKEN_SECONDS:
+            self._foundation = Foundation(
+                self.directory, self._detach, self._token_seconds)
         else:
             self._foundation = Foundation.shared()
+        if not self._detach:
             atexit.register(self.close)
         self._make_directories()
-        self._write_configuration()
+        for host in self._hosts:
+            self._write_configuration(host)
         shutil.copy(self._foundation.database, self._database)
-        self._service.start()
+        for host in self._hosts:
+            host.service.start()
+        if self._balancer:
+            self._balancer.start()
         self._foundation.wait()
         self.region = self.keystone.add_region(self.url)
-        self._service.wait()
+        for host in self._hosts:
+            host.service.wait()
+        if self._balancer:
+            self._balancer.wait()
 
     def _make_directories(self) -> None:
         for store in self.stores:
             self.store_path(store).mkdir(parents=True)
-        for path in (self.staging, self.directory / 'tasks'):
-            path.mkdir(exist_ok=True)
+        for host in self._hosts:
+            for path in (host.staging, host.tasks):
+                path.mkdir(exist_ok=True)
 
     @property
     def _database(self) -> pathlib.Path:
         return self.directory / 'glance.db'
 
-    def _write_configuration(self) -> None:
-        self._etc.mkdir(parents=True)
-        paste = self._etc / 'glance-api-paste.ini'
+    def _write_configuration(self, host: _Host) -> None:
+        host.etc.mkdir(parents=True)
+        paste = host.etc / 'glance-api-paste.ini'
         paste.write_text(self._edit_paste(_packaged_paste()))
-        services.write_config(self.import_config, self._import_config)
+        imports = dict(self._import_config)
+        if len(self._hosts) > 1:
+            imports['xs_convert'] = {
+                'lock_path': host.turns} | imports.get('xs_convert', {})
+        services.write_config(host.etc / 'glance-image-import.conf', imports)
         config = {
             'DEFAULT': {
                 'debug': True,
                 'enabled_import_methods': services.bounded(
                     self._import_methods),
-                'worker_self_reference_url': self.url,
+                'worker_self_reference_url': host.service.url,
             },
             'database': _database(self._database),
             'keystone_authtoken': {
@@ -244,17 +297,18 @@ class Cloud:
             'paste_deploy': {'flavor': 'keystone', 'config_file': paste},
             'wsgi': {'python_interpreter': sys.executable},
         }
-        for part in (self._store_options(), self._options):
+        for part in (self._store_options(host), self._options):
             for group, values in part.items():
                 config[group] = config.get(group, {}) | dict(values)
-        services.write_config(self._etc / 'glance-api.conf', config)
+        services.write_config(host.etc / 'glance-api.conf', config)
 
-    def _store_options(self) -> dict[str, dict[str, typing.Any]]:
+    def _store_options(self, host: _Host,
+                       ) -> dict[str, dict[str, typing.Any]]:
         datadir = 'filesystem_store_datadir'
         if not self.names_stores:
             return {
                 'DEFAULT': {
-                    'node_staging_uri': 'file://%s' % self.staging},
+                    'node_staging_uri': 'file://%s' % host.staging},
                 'glance_store': {
                     'stores': 'file',
                     'default_store': 'file',
@@ -264,8 +318,8 @@ class Cloud:
             'DEFAULT': {'enabled_backends': ','.join(
                 '%s:file' % store for store in self.stores)},
             'glance_store': {'default_backend': self.stores[0]},
-            'os_glance_staging_store': {datadir: self.staging},
-            'os_glance_tasks_store': {datadir: self.directory / 'tasks'},
+            'os_glance_staging_store': {datadir: host.staging},
+            'os_glance_tasks_store': {datadir: host.tasks},
         }
         for store in self.stores:
             options[store] = {datadir: self.store_path(store)}
@@ -280,8 +334,9 @@ class Cloud:
         return sorted(os.listdir(self.store_path(store)))
 
     def staged(self) -> list[str]:
-        """Return the names of the files in the staging area."""
-        return sorted(os.listdir(self.staging))
+        """Return the names of the files in the staging areas."""
+        return sorted(name for host in self._hosts
+                      for name in os.listdir(host.staging))
 
     def env(self, user: str = 'demo') -> dict[str, str]:
         """Return the OS_ variables that clients need."""
@@ -307,27 +362,39 @@ class Cloud:
             session=self.keystone.session(user), region_name=self.region)
 
     def glance_pids(self) -> list[int]:
-        """Return Glance's processes: the server's master, then its workers."""
-        return self._service.pids()
+        """Return Glance's processes: each master, then its workers."""
+        return [pid for host in self._hosts for pid in host.service.pids()]
 
     def converters(self) -> list[int]:
         """Return the process ids of the running conversions."""
         return [pid for pid in services.children(*self.glance_pids())
                 if CONVERTER in services.command_line(pid)]
 
-    def kill_glance(self, signal_number: int = signal.SIGKILL) -> None:
-        """Signal Glance's processes, but not its workers' children."""
-        self._service.kill(signal_number)
+    def kill_glance(self, signal_number: int = signal.SIGKILL,
+                    host: int = 0) -> None:
+        """Signal a host's processes, but not its workers' children."""
+        self._hosts[host].service.kill(signal_number)
+
+    def start_glance(self, host: int = 0) -> None:
+        """Start a host again that was killed."""
+        self._hosts[host].service.stop()
+        self._hosts[host].service.start()
+        self._hosts[host].service.wait()
 
     def restart_glance(self) -> None:
         """Stop Glance in whatever state it is, and start it again."""
-        self._service.stop()
-        self._service.start()
-        self._service.wait()
+        for host in self._hosts:
+            host.service.stop()
+            host.service.start()
+            host.service.wait()
 
     def stop_command(self) -> str:
         """Return a shell command that stops and removes a detached cloud."""
-        groups = (self._service.group, self.keystone.service.group)
+        listeners: list[services.Listener] = [
+            self.keystone.service, *(host.service for host in self._hosts)]
+        if self._balancer:
+            listeners.append(self._balancer)
+        groups = [listener.group for listener in listeners]
         return 'kill -KILL -- %s; rm -r %s' % (
             ' '.join('-%d' % group for group in groups),
             shlex.quote(str(self.directory)))
@@ -335,8 +402,12 @@ class Cloud:
     def close(self) -> None:
         """Stop Glance and remove its directory."""
         atexit.unregister(self.close)
-        self._service.close()
-        if self._detach and self._foundation is not None:
+        if self._balancer:
+            self._balancer.close()
+        for host in self._hosts:
+            host.service.close()
+        own = self._foundation is not Foundation._shared
+        if self._foundation is not None and own:
             self._foundation.close()
         elif self.region:
             self.keystone.remove_region(self.region)

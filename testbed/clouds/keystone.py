@@ -46,9 +46,11 @@ class Keystone:
 
     :param directory: directory for everything that Keystone reads and writes
     :param detach: whether the service outlives this process
+    :param token_seconds: lifetime of a token
     """
 
-    def __init__(self, directory: pathlib.Path, detach: bool = False) -> None:
+    def __init__(self, directory: pathlib.Path, detach: bool = False,
+                 token_seconds: int = 3600) -> None:
         etc = directory / 'etc' / 'keystone'
         self._config = etc / 'keystone.conf'
         self._database = directory / 'keystone.db'
@@ -59,6 +61,7 @@ class Keystone:
             },
             'fernet_tokens': {'key_repository': directory / 'fernet'},
             'identity': {'password_hash_rounds': 4},
+            'token': {'expiration': token_seconds},
         })
         directory.joinpath('fernet').mkdir(mode=0o700)
         env = services.environment(directory, OS_KEYSTONE_CONFIG_DIR=str(etc))

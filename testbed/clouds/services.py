@@ -136,26 +136,22 @@ class Command:
                 shlex.join(self.argv), status, tail(self.log)))
 
 
-class Service:
-    """A WSGI application under gunicorn or uWSGI, in its own process group.
+class Listener:
+    """A server on a port of its own, in its own process group.
 
     :param name: name of the service and its log
-    :param application: application as ``module:name``
     :param directory: directory for the log and the working directory
     :param env: environment of the service
     :param health: path that answers as soon as the service is up
-    :param server: ``gunicorn`` or ``uwsgi``
     :param detach: whether the service outlives this process
     """
 
-    def __init__(self, name: str, application: str, directory: pathlib.Path,
+    def __init__(self, name: str, directory: pathlib.Path,
                  env: abc.Mapping[str, str], health: str,
-                 server: str = 'gunicorn', detach: bool = False) -> None:
+                 detach: bool = False) -> None:
         self.name = name
         self.env = env
         self.log = directory / 'log' / ('%s.log' % name)
-        self._application = application
-        self._argv = {'gunicorn': self._gunicorn, 'uwsgi': self._uwsgi}[server]
         self._before_exec = None if detach else _end_with_parent
         self._process: subprocess.Popen[bytes] | None = None
         self._workdir = directory / 'run' / name
@@ -164,7 +160,7 @@ class Service:
         self._socket = socket.create_server((LOOPBACK, 0), backlog=128)
         self._bind = 'fd://%d' % self._socket.fileno()
         self.url = 'http://%s:%d' % self._socket.getsockname()
-        self._health = self.url + health
+        self._health_path = health
 
     @property
     def group(self) -> int:
@@ -181,38 +177,9 @@ class Service:
                 pass_fds=[self._socket.fileno()], start_new_session=True,
                 preexec_fn=self._before_exec)
 
-    def _gunicorn(self) -> list[str]:
-        # Keystone takes the command line for its own, so there is none: the
-        # settings are where gunicorn looks for them by default.
-        settings = {
-            'bind': self._bind,
-            'wsgi_app': self._application,
-            'worker_class': 'gthread',
-            'threads': 8,
-            # Clients keep connections, and do not expect them to end.
-            'keepalive': 75,
-            'timeout': 0,
-            'graceful_timeout': STOP_SECONDS // 2,
-            'control_socket_disable': True,
-        }
-        self._workdir.joinpath('gunicorn.conf.py').write_text(
-            ''.join('%s = %r\n' % item for item in settings.items()))
-        return [sys.executable, script('gunicorn')]
-
-    def _uwsgi(self) -> list[str]:
-        # Under a uWSGI built from source sys.executable is uWSGI itself; the
-        # one installed as a wheel is made to behave alike.
-        module, _, name = self._application.partition(':')
-        self._workdir.joinpath('application.py').write_text(
-            'import sys\n\nsys.executable = %r\n\nfrom %s import %s\n'
-            % (script('uwsgi'), module, name))
-        return [
-            script('uwsgi'), '--master', '--processes', '1',
-            '--threads', '8', '--enable-threads', '--lazy-apps',
-            '--need-app', '--die-on-term', '--http-socket', self._bind,
-            '--add-header', 'Connection: close', '--home', sys.prefix,
-            '--pythonpath', str(self._workdir),
-            '--module', 'application:%s' % name]
+    def _argv(self) -> list[str]:
+        """The command line of the server."""
+        raise NotImplementedError
 
     def wait(self) -> None:
         """Wait until the service answers.
@@ -230,7 +197,8 @@ class Service:
 
     def _answers(self) -> bool:
         try:
-            with urllib.request.urlopen(self._health, timeout=2):
+            with urllib.request.urlopen(
+                    self.url + self._health_path, timeout=2):
                 return True
         except OSError:
             return False
@@ -267,3 +235,55 @@ class Service:
         if self._process is not None:
             self._kill_group()
         self._socket.close()
+
+
+class Service(Listener):
+    """A WSGI application under gunicorn or uWSGI.
+
+    :param application: the application as ``module:name``
+    :param server: ``gunicorn`` or ``uwsgi``
+    """
+
+    def __init__(self, name: str, application: str, directory: pathlib.Path,
+                 env: abc.Mapping[str, str], health: str,
+                 server: str = 'gunicorn', detach: bool = False) -> None:
+        super().__init__(name, directory, env, health, detach)
+        self._application = application
+        self._server = server
+
+    def _argv(self) -> list[str]:
+        return {'gunicorn': self._gunicorn,
+                'uwsgi': self._uwsgi}[self._server]()
+
+    def _gunicorn(self) -> list[str]:
+        # Keystone takes the command line for its own, so there is none: the
+        # settings are where gunicorn looks for them by default.
+        settings = {
+            'bind': self._bind,
+            'wsgi_app': self._application,
+            'worker_class': 'gthread',
+            'threads': 8,
+            # Clients keep connections, and do not expect them to end.
+            'keepalive': 75,
+            'timeout': 0,
+            'graceful_timeout': STOP_SECONDS // 2,
+            'control_socket_disable': True,
+        }
+        self._workdir.joinpath('gunicorn.conf.py').write_text(
+            ''.join('%s = %r\n' % item for item in settings.items()))
+        return [sys.executable, script('gunicorn')]
+
+    def _uwsgi(self) -> list[str]:
+        # Under a uWSGI built from source sys.executable is uWSGI itself; the
+        # one installed as a wheel is made to behave alike.
+        module, _, name = self._application.partition(':')
+        self._workdir.joinpath('application.py').write_text(
+            'import sys\n\nsys.executable = %r\n\nfrom %s import %s\n'
+            % (script('uwsgi'), module, name))
+        return [
+            script('uwsgi'), '--master', '--processes', '1',
+            '--threads', '8', '--enable-threads', '--lazy-apps',
+            '--need-app', '--die-on-term', '--http-socket', self._bind,
+            '--add-header', 'Connection: close', '--home', sys.prefix,
+            '--pythonpath', str(self._workdir),
+            '--module', 'application:%s' % name]
