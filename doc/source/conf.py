@@ -42,5 +42,5 @@ autoprogram_cliff_application = 'glance-xs-convert'
 
 man_pages = [
     ('cli/glance-xs-convert', 'glance-xs-convert',
-     'inspect and convert XenServer images', [], 1),
+     'inspect, convert and migrate XenServer images', [], 1),
 ]

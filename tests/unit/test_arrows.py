@@ -39,6 +39,8 @@ WRONG = {
         ('plugin.planted', f'{PACKAGE}.deployment.checks'),
         ('plugin.planted', f'{PACKAGE}.cli.main'),
         ('deployment.planted', f'{PACKAGE}.cli.common'),
+        ('migrate.planted', f'{PACKAGE}.cli.common'),
+        ('migrate.planted', f'{PACKAGE}.deployment.checks'),
         ('exceptions', f'{PACKAGE}.converter.convert'),
     ],
     'rooms': [
@@ -80,6 +82,16 @@ WRONG = {
         ('converter.vhd.planted', f'{PACKAGE}.converter.disk.raw_disk'),
         ('converter.containers.planted',
          f'{PACKAGE}.converter.disk.dry_run'),
+    ],
+    'migrate': [
+        ('migrate.planted', f'{PACKAGE}.plugin.opts'),
+        ('migrate.planted', 'glance.common'),
+        ('migrate.planted', 'oslo_config.cfg'),
+        ('migrate.planted', 'taskflow.task'),
+    ],
+    'migrate-converts': [
+        ('migrate.planted', f'{PACKAGE}.converter.convert'),
+        ('migrate.planted', f'{PACKAGE}.worker.parent'),
     ],
 }
 

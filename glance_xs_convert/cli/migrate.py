@@ -1,0 +1,437 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""``glance-xs-convert migrate``."""
+
+import argparse
+from collections.abc import Callable
+from collections.abc import Iterable
+from collections.abc import Iterator
+from collections.abc import Sequence
+import contextlib
+import datetime
+import itertools
+import signal
+import sys
+import time
+from typing import Any
+from typing import TextIO
+from typing import TYPE_CHECKING
+
+from cliff import lister
+
+from glance_xs_convert.cli import common
+from glance_xs_convert.cli import migrate_common
+from glance_xs_convert.cli import migrate_progress
+from glance_xs_convert import exceptions
+from glance_xs_convert import text
+
+if TYPE_CHECKING:
+    from glance_xs_convert.migrate import candidates
+    from glance_xs_convert.migrate import cloud as cloud_
+    from glance_xs_convert.migrate import migration
+    from glance_xs_convert.migrate import runner as runner_
+
+_Table = tuple[Sequence[str], Iterable[Sequence[Any]]]
+
+_METHODS = ('auto', 'glance-download', 'glance-direct')
+_OLD = ('keep', 'hide', 'deactivate', 'delete')
+_DEADLINE = 3600
+
+
+class List(migrate_common.CloudCommand, lister.Lister):
+    """List the XenServer images of a cloud, and how far each one is.
+
+    Nothing is changed. First it says whether the cloud can convert images,
+    as far as its API shows. The exit status is 1 if it cannot, or if the
+    migration of an image has failed.
+    """
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        parser = super().get_parser(prog_name)
+        migrate_common.add_selection(parser)
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> _Table:
+        from glance_xs_convert.migrate import candidates
+
+        cloud = self.connect(parsed_args)
+        rows = _rows(cloud, migrate_common.selection(parsed_args, cloud))
+        able = _say_findings(self, cloud, rows, _METHODS[0])
+        if not able or any(row.state == candidates.FAILED for row in rows):
+            self.status = 1
+        return migrate_common.table(rows)
+
+
+class Run(migrate_common.CloudCommand, lister.Lister):
+    """Convert the XenServer images of a cloud through its Glance.
+
+    Each image gets a new one, imported from it and thereby converted. Both
+    say in their properties what belongs together. The state is in Glance:
+    the command can be interrupted and called again, and by several people at
+    once. The exit status is 1 if an image failed or is left.
+
+    At Ctrl-C no other image is begun, and those under way are completed; at
+    the second one they are left, and the next run goes on with them.
+    """
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        parser = super().get_parser(prog_name)
+        migrate_common.add_selection(parser)
+        parser.add_argument(
+            '--jobs', metavar='N', type=migrate_common.positive, default=4,
+            help='the most images at a time (default: %(default)s)')
+        parser.add_argument(
+            '--limit', metavar='N', type=migrate_common.positive,
+            help='take up no more than so many images')
+        parser.add_argument(
+            '--old', choices=_OLD,
+            help='what becomes of an old image when the new one is '
+                 'complete: keep it as it is; hide it from lists, so that '
+                 'names mean new images and ids still work, which is the '
+                 'default; deactivate it, so that its data cannot be used '
+                 'either; or delete it, if --verify found the disk right. '
+                 'If given, it applies to images of earlier runs, too')
+        parser.add_argument(
+            '--method', choices=_METHODS, default=_METHODS[0],
+            help="how the archives get into the imports: the cloud's hosts "
+                 'download them from their own region, or they are streamed '
+                 'through this computer (default: %(default)s, the former '
+                 'where it is enabled)')
+        parser.add_argument(
+            '--download-interface', metavar='INTERFACE',
+            help='the interface of the image endpoint from which the hosts '
+                 'download (default: the one that this command uses)')
+        parser.add_argument(
+            '--stores', metavar='STORE[,STORE]', type=_names, default=(),
+            help='the stores that new images go to (default: the default '
+                 'one)')
+        parser.add_argument(
+            '--verify', action='store_true',
+            help='convert each archive once more on this computer, and '
+                 'compare the sum of the disk with that of Glance; needs '
+                 'room for the data of a disk in $TMPDIR for each job')
+        parser.add_argument(
+            '--retry', action='store_true',
+            help='try archives again that were refused')
+        parser.add_argument(
+            '--drop-signature', action='store_true',
+            help='migrate signed images, too; the new ones are not signed')
+        parser.add_argument(
+            '--deadline', metavar='SECONDS', type=migrate_common.positive,
+            default=_DEADLINE,
+            help='give up an import that shows no progress for so long, and '
+                 'begin it anew (default: %(default)s)')
+        parser.add_argument(
+            '--mapping', metavar='FILE',
+            help='write a CSV file of old and new ids, and of the servers '
+                 'and volumes that refer to old ones')
+        parser.add_argument(
+            '--dry-run', action='store_true',
+            help='only say which images would be taken up')
+        parser.add_argument(
+            '--yes', action='store_true', help='do not ask before deleting')
+        parser.add_argument(
+            '--quiet', action='store_true',
+            help='show neither the progress nor a summary')
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> _Table:
+        from glance_xs_convert.migrate import preflight
+        from glance_xs_convert.migrate import runner
+
+        start = time.monotonic()
+        self._quiet = (parsed_args.quiet
+                       or not self.app.options.verbose_level)
+        cloud = self.connect(parsed_args)
+        preflight.check_stores(cloud, parsed_args.stores)
+        selection = migrate_common.selection(parsed_args, cloud)
+        settings = _settings(cloud, parsed_args)
+        rows, orphans = _taken_in(cloud, selection)
+        taken = list(itertools.islice(runner.to_do(
+            rows, settings, parsed_args.old is not None), parsed_args.limit))
+        if parsed_args.dry_run:
+            _say_findings(self, cloud, rows, parsed_args.method)
+            return migrate_common.table(taken)
+        self._check_agreement(parsed_args, taken)
+        _remove_orphans(cloud, selection, orphans)
+        outcomes = self._run(cloud, settings, parsed_args.jobs, taken)
+        # Those that were not taken up are as they were.
+        now = {row.id: row for row in rows}
+        now |= {outcome.row.id: outcome.row for outcome in outcomes}
+        self._finish(cloud, parsed_args, outcomes, list(now.values()),
+                     time.monotonic() - start)
+        return migrate_common.table(list(now.values()))
+
+    def _check_agreement(self, parsed_args: argparse.Namespace,
+                         taken: 'Sequence[candidates.Row]') -> None:
+        question = (f'Delete {len(taken)} old images once their new ones are '
+                    'verified?')
+        if parsed_args.old == 'delete' and taken and not (
+                migrate_common.agreed(question, parsed_args.yes)):
+            raise exceptions.XsConvertError(
+                'nothing is done: deleting needs your agreement, or --yes')
+
+    def _run(self, cloud: 'cloud_.Cloud', settings: 'migration.Settings',
+             jobs: int, taken: 'Sequence[candidates.Row]',
+             ) -> 'list[runner_.Outcome]':
+        from glance_xs_convert.migrate import runner
+
+        size = sum(row.size or 0 for row in taken)
+        with migrate_progress.shown(self.app.stderr, self._quiet, len(taken),
+                                    size) as watch:
+            running = runner.Runner(cloud, settings, jobs, watch)
+            with _signals(running.interrupt, self._say_interrupted):
+                outcomes = running.run(taken)
+        if running.problem:
+            self.say(f'No other image was begun: {running.problem}')
+        if running.interrupted or len(outcomes) < len(taken):
+            self.status = 1
+        return outcomes
+
+    def _say_interrupted(self, first: bool) -> None:
+        self.say('Interrupted: no other image is begun, and those under way '
+                 'are completed. Interrupt again to leave them: the next run '
+                 'goes on with them.' if first else 'Left.')
+
+    def _finish(self, cloud: 'cloud_.Cloud', parsed_args: argparse.Namespace,
+                outcomes: 'Sequence[runner_.Outcome]',
+                rows: 'Sequence[candidates.Row]', seconds: float) -> None:
+        from glance_xs_convert.migrate import candidates
+        from glance_xs_convert.migrate import references
+        from glance_xs_convert.migrate import report
+
+        if any(row.state == candidates.FAILED for row in rows):
+            self.status = 1
+        made = [outcome for outcome in outcomes
+                if outcome.row.state == candidates.DONE]
+        pairs = [(row.id, row.new_id) for row in rows
+                 if row.state == candidates.DONE and row.new_id]
+        users = references.Users(cloud, [old_id for old_id, _ in pairs])
+        if parsed_args.mapping:
+            with _written(parsed_args.mapping) as target:
+                report.write_mapping(target, pairs, users)
+        if not self._quiet:
+            used = {old_id: users.of(old_id) for old_id, _ in pairs
+                    if users.of(old_id)}
+            for line in _summary(made, rows, seconds, used, users.unseen):
+                self.say(line)
+
+
+class Undo(migrate_common.CloudCommand, lister.Lister):
+    """Make old images what they were, and delete the new ones.
+
+    A new image that something else uses is left, hidden. Afterwards images
+    can be migrated again. The exit status is 1 if an image could not be
+    undone.
+    """
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        parser = super().get_parser(prog_name)
+        migrate_common.add_selection(parser)
+        parser.add_argument(
+            '--yes', action='store_true',
+            help='do not ask when no IMAGE is given')
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> _Table:
+        from glance_xs_convert.migrate import candidates
+        from glance_xs_convert.migrate import references
+
+        cloud = self.connect(parsed_args)
+        rows = [row for row in _rows(
+            cloud, migrate_common.selection(parsed_args, cloud))
+            if row.new_id or row.state != candidates.WAITING]
+        if rows and not parsed_args.images and not migrate_common.agreed(
+                f'Undo the migration of {len(rows)} images?',
+                parsed_args.yes):
+            raise exceptions.XsConvertError(
+                'nothing is done: undoing all needs your agreement, or --yes')
+        users = references.Users(
+            cloud, [row.new_id for row in rows if row.new_id], True)
+        for sentence in users.unseen:
+            self.say(f'What uses new images was not seen: {sentence}')
+        return ('id', 'name', 'new_id', 'undone', 'reason'), [
+            self._undo(cloud, row, users) for row in rows]
+
+    def _undo(self, cloud: 'cloud_.Cloud', row: 'candidates.Row',
+              users: Any) -> tuple[Any, ...]:
+        from glance_xs_convert.migrate import errors
+        from glance_xs_convert.migrate import undo
+
+        undone, reason = True, ''
+        try:
+            result = undo.undo(cloud, row, users)
+            if result.kept:
+                reason = ('the new image is left, hidden: it is used by '
+                          f'{result.kept}')
+        except errors.MigrationError as error:
+            undone, reason = False, str(error)
+            self.status = 1
+        return row.id, text.printable(row.name), row.new_id, undone, reason
+
+
+class Report(migrate_common.CloudCommand, lister.Lister):
+    """Tell what was done: old and new ids, sizes, times and sums.
+
+    All of it is in Glance, whoever did it from wherever.
+    """
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        parser = super().get_parser(prog_name)
+        migrate_common.add_selection(parser)
+        parser.add_argument(
+            '--html', metavar='FILE',
+            help='write a page that a browser shows without anything else')
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> _Table:
+        from glance_xs_convert.migrate import report
+
+        cloud = self.connect(parsed_args)
+        rows = _rows(cloud, migrate_common.selection(parsed_args, cloud))
+        made = report.lines(rows)
+        if parsed_args.html:
+            now = datetime.datetime.now().astimezone()
+            with _written(parsed_args.html) as target:
+                report.write_html(target, made, len(rows) - len(made),
+                                  now.strftime('%Y-%m-%d %H:%M %Z'))
+        return report.FIELDS, [
+            tuple(_shown(name, getattr(line, name))
+                  for name in report.FIELDS) for line in made]
+
+
+def _shown(name: str, value: Any) -> Any:
+    if name in ('archive', 'disk') and value is not None:
+        return common.Size(value)
+    return text.printable(value) if name == 'name' else value
+
+
+def _rows(cloud: 'cloud_.Cloud', selection: 'candidates.Selection',
+          ) -> 'list[candidates.Row]':
+    return _taken_in(cloud, selection)[0]
+
+
+def _taken_in(cloud: 'cloud_.Cloud', selection: 'candidates.Selection',
+              ) -> 'tuple[list[candidates.Row], list[tuple[str, str]]]':
+    """The images that are asked for, and new ones without an old one.
+
+    :raises WrongArguments: an image that was asked for is missing
+    """
+    from glance_xs_convert.migrate import candidates
+
+    inventory = candidates.Inventory(cloud, selection)
+    candidates.check_selection(inventory)
+    return list(inventory.rows()), list(inventory.orphans())
+
+
+def _remove_orphans(cloud: 'cloud_.Cloud', selection: 'candidates.Selection',
+                    orphans: Iterable[tuple[str, str]]) -> None:
+    """Delete what is left of images that were deleted meanwhile."""
+    from glance_xs_convert.migrate import candidates
+
+    if selection == candidates.Selection(
+            bare=selection.bare, drop_signature=selection.drop_signature):
+        for new_id, old_id in orphans:
+            if cloud.image(old_id) is None:
+                cloud.delete(new_id)
+
+
+def _settings(cloud: 'cloud_.Cloud', parsed_args: argparse.Namespace,
+              ) -> 'migration.Settings':
+    from glance_xs_convert.migrate import methods
+    from glance_xs_convert.migrate import migration
+
+    return migration.Settings(
+        method=methods.choose(cloud, parsed_args.method,
+                              parsed_args.download_interface),
+        old=parsed_args.old or migration.HIDE, stores=parsed_args.stores,
+        verify=parsed_args.verify, retry=parsed_args.retry,
+        drop_signature=parsed_args.drop_signature,
+        deadline=parsed_args.deadline)
+
+
+def _say_findings(command: migrate_common.CloudCommand,
+                  cloud: 'cloud_.Cloud', rows: 'Sequence[candidates.Row]',
+                  method: str) -> bool:
+    """Say what the cloud can do.
+
+    :returns: whether there is no obstacle
+    """
+    from glance_xs_convert.migrate import preflight
+
+    findings = preflight.look(cloud, rows, method)
+    for finding in findings:
+        command.say(f'{"ok" if finding.ok else "OBSTACLE"}: '
+                    f'{finding.sentence}')
+    return all(finding.ok for finding in findings)
+
+
+def _summary(made: 'Sequence[runner_.Outcome]',
+             rows: 'Sequence[candidates.Row]', seconds: float,
+             used: dict[str, list[str]], unseen: Iterable[str],
+             ) -> Iterator[str]:
+    """What to say in the end."""
+    from glance_xs_convert.migrate import candidates
+
+    counts = {state: sum(row.state == state for row in rows)
+              for state in candidates.STATES}
+    archives = sum(outcome.row.size or 0 for outcome in made)
+    disks = sum(outcome.disk for outcome in made)
+    yield (f'{len(made)} images migrated in {seconds:.0f} seconds: '
+           f'{text.size(archives)} of archives, {text.size(disks)} of disks')
+    yield 'Now ' + ', '.join(
+        f'{count} {state}' for state, count in counts.items() if count)
+    for row in rows:
+        if row.state == candidates.FAILED:
+            yield f'Failed: {row.id} ({row.name}): {row.reason}'
+    for outcome in made:
+        for note in outcome.notes:
+            yield f'Note on {outcome.row.id} ({outcome.row.name}): {note}'
+    for old_id, users in used.items():
+        yield f'Still used: {old_id} by {", ".join(users)}'
+    for sentence in unseen:
+        yield f'What uses old images was not seen: {sentence}'
+
+
+def _names(argument: str) -> tuple[str, ...]:
+    return tuple(name for name in argument.split(',') if name)
+
+
+@contextlib.contextmanager
+def _written(path: str) -> Iterator[TextIO]:
+    """A file that is written, or standard output for ``-``."""
+    if path == '-':
+        yield sys.stdout
+        return
+    try:
+        with open(path, 'w', encoding='utf-8', newline='') as target:
+            yield target
+    except OSError as error:
+        raise exceptions.UnwritableTarget(
+            f'{path} cannot be written: {error.strerror}') from error
+
+
+@contextlib.contextmanager
+def _signals(interrupt: Callable[[], bool], say: Callable[[bool], None],
+             ) -> Iterator[None]:
+    """Let signals interrupt the migration instead of this process."""
+    def handle(number: int, frame: object) -> None:
+        say(interrupt())
+
+    before = {number: signal.signal(number, handle)
+              for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,221 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Showing how far a migration is, on standard error."""
+
+from collections.abc import Iterator
+import contextlib
+import shutil
+import threading
+import time
+from typing import TextIO
+from typing import TYPE_CHECKING
+
+from glance_xs_convert import text
+
+if TYPE_CHECKING:
+    from glance_xs_convert.migrate import candidates
+    from glance_xs_convert.migrate import runner
+
+_INTERVAL = 0.25
+#: How often there are lines of images under way, in seconds.
+_LINE_INTERVAL = 30.0
+_BAR_WIDTH = 24
+_NAME_WIDTH = 28
+
+
+class Silence:
+    """Shows nothing."""
+
+    def started(self, row: 'candidates.Row') -> None:
+        """An image is begun."""
+
+    def told(self, row: 'candidates.Row', stage: str,
+             fraction: float | None) -> None:
+        """An image is at some stage."""
+
+    def ended(self, outcome: 'runner.Outcome') -> None:
+        """An image is over."""
+
+    def refresh(self) -> None:
+        """Some time has gone."""
+
+    def close(self) -> None:
+        """Nothing more is to come."""
+
+
+class Lines(Silence):
+    """Writes a line whenever an image is begun or over.
+
+    :param stream: where to
+    :param total: how many images there are
+    :param size: the bytes of their archives
+    """
+
+    def __init__(self, stream: TextIO, total: int, size: int) -> None:
+        self._stream = stream
+        self._total = total
+        self._size = size
+        self._over = 0
+        self._size_over = 0
+        self._begun_at = self._told_at = time.monotonic()
+        self._lock = threading.Lock()
+        #: For each image under way: its name, size, stage and fraction.
+        self._under_way: dict[
+            str, tuple[str, int, str, float | None]] = {}
+
+    def started(self, row: 'candidates.Row') -> None:
+        with self._lock:
+            self._under_way[row.id] = (_name(row), row.size or 0, '', None)
+            self._write_started(row)
+
+    def told(self, row: 'candidates.Row', stage: str,
+             fraction: float | None) -> None:
+        with self._lock:
+            if row.id in self._under_way:
+                name, size, _, _ = self._under_way[row.id]
+                self._under_way[row.id] = name, size, stage, fraction
+
+    def ended(self, outcome: 'runner.Outcome') -> None:
+        with self._lock:
+            self._under_way.pop(outcome.row.id, None)
+            self._over += 1
+            self._size_over += outcome.row.size or 0
+            self._write_ended(outcome)
+
+    def refresh(self) -> None:
+        with self._lock:
+            if time.monotonic() - self._told_at > _LINE_INTERVAL:
+                self._told_at = time.monotonic()
+                for name, _, stage, fraction in self._under_way.values():
+                    self._write(f'{name}: {_stage(stage, fraction)}')
+                self._write(self._overall())
+
+    def _write(self, line: str) -> None:
+        print(line, file=self._stream, flush=True)
+
+    def _write_started(self, row: 'candidates.Row') -> None:
+        self._write(f'{_name(row)}: begun ({row.id})')
+
+    def _write_ended(self, outcome: 'runner.Outcome') -> None:
+        self._write(_over(outcome))
+
+    def _overall(self) -> str:
+        line = f'{self._over} of {self._total} images'
+        left = self._seconds_left()
+        return line if left is None else f'{line}, {_time(left)} left'
+
+    def _fraction(self) -> float:
+        """How far all of it is, by the archives' bytes."""
+        if not self._size:
+            return self._over / max(self._total, 1)
+        size = self._size_over + sum(
+            size * (fraction or 0)
+            for _, size, _, fraction in self._under_way.values())
+        return min(size / self._size, 1.0)
+
+    def _seconds_left(self) -> float | None:
+        fraction = self._fraction()
+        if not self._over or not fraction:
+            return None
+        gone = time.monotonic() - self._begun_at
+        return gone * (1 - fraction) / fraction
+
+
+class Screen(Lines):
+    """A line for each image under way, and a bar for all of them."""
+
+    def __init__(self, stream: TextIO, total: int, size: int) -> None:
+        super().__init__(stream, total, size)
+        self._drawn = 0
+
+    def _write_started(self, row: 'candidates.Row') -> None:
+        pass
+
+    def _write_ended(self, outcome: 'runner.Outcome') -> None:
+        self._erase()
+        self._write(_over(outcome))
+
+    def refresh(self) -> None:
+        with self._lock:
+            self._erase()
+            width = shutil.get_terminal_size().columns - 1
+            lines = [f'{name:{_NAME_WIDTH}} {_stage(stage, fraction)}'
+                     for name, _, stage, fraction
+                     in self._under_way.values()]
+            filled = round(_BAR_WIDTH * self._fraction())
+            lines.append('█' * filled + '░' * (_BAR_WIDTH - filled)
+                         + ' ' + self._overall())
+            for line in lines:
+                self._write(line[:width])
+            self._drawn = len(lines)
+
+    def close(self) -> None:
+        with self._lock:
+            self._erase()
+
+    def _erase(self) -> None:
+        if self._drawn:
+            self._stream.write(f'\x1b[{self._drawn}A\x1b[J')
+            self._stream.flush()
+            self._drawn = 0
+
+
+@contextlib.contextmanager
+def shown(stream: TextIO, quiet: bool, total: int, size: int,
+          ) -> Iterator[Silence]:
+    """What is to be told how far it is, until the context is left."""
+    watch = (Silence() if quiet
+             else (Screen if stream.isatty() else Lines)(stream, total, size))
+    stop = threading.Event()
+
+    def work() -> None:
+        while not stop.wait(_INTERVAL):
+            watch.refresh()
+
+    thread = threading.Thread(target=work, name='progress', daemon=True)
+    thread.start()
+    try:
+        yield watch
+    finally:
+        stop.set()
+        thread.join()
+        watch.close()
+
+
+def _name(row: 'candidates.Row') -> str:
+    name = text.printable(row.name) or row.id
+    return name if len(name) <= _NAME_WIDTH else name[:_NAME_WIDTH - 1] + '…'
+
+
+def _stage(stage: str, fraction: float | None) -> str:
+    if fraction is None or '%' in stage:
+        return stage
+    return f'{stage}: {fraction:.0%}'
+
+
+def _over(outcome: 'runner.Outcome') -> str:
+    row = outcome.row
+    line = f'{_name(row)}: {row.state} after {_time(outcome.seconds)}'
+    if row.state == 'done':
+        line += f', new id {row.new_id}'
+    if row.reason:
+        line += f': {row.reason}'
+    return '; '.join((line, *outcome.notes))
+
+
+def _time(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f'{hours} h {minutes} min'
+    return f'{minutes} min {rest} s' if minutes else f'{rest} s'

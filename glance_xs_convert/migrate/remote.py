@@ -1,0 +1,140 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""An image's data as a file that is read while it is downloaded."""
+
+from collections.abc import Iterator
+import io
+import os
+from typing import Any
+
+from glance_xs_convert.migrate import cloud as cloud_
+from glance_xs_convert.migrate import errors
+from glance_xs_convert.migrate import patience
+
+_CHUNK = 1024 ** 2
+
+
+class RemoteFile(io.RawIOBase):
+    """The data of an image: no more than a chunk of it is in memory.
+
+    A download that breaks off is continued where it was. It is seekable, at
+    the price of another download.
+
+    :param cloud: where the image is
+    :param image_id: of an active image
+    :param size: of its data, in bytes
+    """
+
+    def __init__(self, cloud: cloud_.Cloud, image_id: str, size: int) -> None:
+        super().__init__()
+        self._cloud = cloud
+        self._image_id = image_id
+        self.size = size
+        self._position = 0
+        self._response: Any = None
+        self._chunks: Iterator[bytes] = iter(())
+        self._rest = memoryview(b'')
+
+    def __len__(self) -> int:
+        """The bytes that are left: what an upload has for its length."""
+        return self.size - self._position
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._position
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        start = {os.SEEK_SET: 0, os.SEEK_CUR: self._position,
+                 os.SEEK_END: self.size}[whence]
+        if start + offset != self._position:
+            self._hang_up()
+            self._position = start + offset
+        return self._position
+
+    def readinto(self, buffer: Any) -> int:
+        """:raises Unreachable: the download breaks off again and again"""
+        pauses = patience.back_off()
+        while not self._rest and self._position < self.size:
+            try:
+                self._fetch()
+            except OSError as error:  # Those of requests are.
+                self._hang_up()
+                pause = next(pauses, None)
+                if pause is None:
+                    raise errors.Unreachable(
+                        f'image {self._image_id} cannot be downloaded: '
+                        f'{error}') from error
+                self._cloud.clock.pause(pause)
+        part = self._rest[:len(buffer)]
+        buffer[:len(part)] = part
+        self._rest = self._rest[len(part):]
+        self._position += len(part)
+        return len(part)
+
+    def close(self) -> None:
+        self._hang_up()
+        super().close()
+
+    def _fetch(self) -> None:
+        if self._response is None:
+            self._response = self._cloud.open_data(
+                self._image_id, self._position)
+            self._chunks = self._response.iter_content(_CHUNK)
+        chunk = next(self._chunks, b'')
+        if not chunk:
+            raise ConnectionError('the download ended too early')
+        self._rest = memoryview(chunk)[:self.size - self._position]
+
+    def _hang_up(self) -> None:
+        self._rest = memoryview(b'')
+        if self._response is not None:
+            self._response.close()
+            self._response = None
+
+
+class OneWay(io.RawIOBase):
+    """A file that can be read once, with its length known.
+
+    Requests sends it with a Content-Length, and cannot send it again.
+
+    :param source: is read from where it stands
+    """
+
+    def __init__(self, source: RemoteFile) -> None:
+        super().__init__()
+        self._source = source
+        self._length = len(source)
+        self._begun = False
+
+    def __len__(self) -> int:
+        """:raises Unreachable: it has been read from"""
+        if self._begun:
+            raise errors.Unreachable(
+                'the upload to the staging area broke off')
+        return self._length
+
+    def tell(self) -> int:
+        """The beginning: requests takes it off the length."""
+        return 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        self._begun = True
+        return self._source.readinto(buffer)

@@ -1,0 +1,99 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Making the old image what it was, and the new one go.
+
+Each step can be repeated: first the new image is given up, then the old one
+is put right, and at last the new one is deleted.
+"""
+
+from collections.abc import Iterable
+import dataclasses
+
+from glance_xs_convert.migrate import candidates
+from glance_xs_convert.migrate import cloud as cloud_
+from glance_xs_convert.migrate import errors
+from glance_xs_convert.migrate import names
+from glance_xs_convert.migrate import record
+from glance_xs_convert.migrate import references
+
+
+@dataclasses.dataclass(frozen=True)
+class Undone:
+    """What became of an image.
+
+    :ivar kept: why the new image is still there, or nothing
+    """
+
+    new_id: str | None
+    kept: str = ''
+
+
+def undo(cloud: cloud_.Cloud, row: candidates.Row,
+         users: references.Users) -> Undone:
+    """Undo one migration, however far it is.
+
+    :param row: an image that is done, running or failed
+    :param users: what refers to images
+    :raises Skipped: there is nothing to undo, or no way back
+    """
+    old = cloud.image(row.id)
+    if old is None:
+        raise errors.Skipped('the old image is deleted: there is no way back')
+    new = cloud.image(row.new_id) if row.new_id else None
+    if new is not None and (new['owner'] != old['owner']
+                            or candidates.old_id_of(new) != old['id']):
+        new = None
+    if new is None and names.REPLACED_BY not in old:
+        raise errors.Skipped('it was not migrated')
+    if new is not None:
+        new = _given_up(cloud, new)
+    _restore(cloud, old)
+    if new is None:
+        return Undone(None)
+    return Undone(new['id'], _removed(cloud, new, users.of(new['id'])))
+
+
+def _given_up(cloud: cloud_.Cloud, new: cloud_.Image) -> cloud_.Image:
+    """Take the new image out of its place, but leave its data."""
+    wanted = {names.UNDONE: candidates.old_id_of(new), 'os_hidden': True,
+              'protected': False}
+    gone = [name for name in (names.SOURCE, *names.PROVISIONAL)
+            if name in new]
+    changes = [*record.changes(new, wanted), *record.removals(gone)]
+    return cloud.patch(new['id'], changes) if changes else new
+
+
+def _restore(cloud: cloud_.Cloud, old: cloud_.Image) -> None:
+    retired = old.get(names.RETIRED, '').split()
+    if names.DEACTIVATED in retired and old['status'] == 'deactivated':
+        cloud.set_active(old['id'], True)
+    wanted = {'os_hidden': False} if names.HIDDEN in retired else {}
+    gone = [name for name in (names.REPLACED_BY, names.RETIRED)
+            if name in old]
+    changes = [*record.changes(old, wanted), *record.removals(gone)]
+    if changes:
+        cloud.patch(old['id'], changes)
+
+
+def _removed(cloud: cloud_.Cloud, new: cloud_.Image, users: Iterable[str],
+             ) -> str:
+    """:returns: why the new image cannot be deleted, or nothing"""
+    reason = ', '.join(users)
+    if not reason:
+        try:
+            cloud.delete(new['id'])
+        except errors.Conflict as error:
+            reason = str(error)
+    if reason:
+        cloud.patch(new['id'], record.changes(new, {names.KEPT: 'True'}))
+    return reason

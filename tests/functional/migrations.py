@@ -1,0 +1,211 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""What the tests of migrations have in common."""
+
+import dataclasses
+import hashlib
+import io
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+
+from testtools import content
+
+from testbed.clouds import haproxy
+from testbed.clouds import keystone
+from testbed.images import archive
+from testbed.images import chains
+from testbed.images import model
+from testbed.images import vhd
+from tests.functional import archives
+from tests.functional import base
+
+COMMAND = (sys.executable, '-m', 'glance_xs_convert.cli.main')
+#: No call of the command takes longer, in seconds.
+PATIENCE = 300
+SOURCE = 'xs_convert_source_image'
+REPLACED_BY = 'xs_convert_replaced_by'
+
+
+@dataclasses.dataclass(frozen=True)
+class Ended:
+    """A call of the command that is over."""
+
+    status: int
+    stdout: str
+    stderr: str
+
+    @property
+    def rows(self):
+        """What it printed with ``-f json``."""
+        return json.loads(self.stdout)
+
+
+def tiny(number=0):
+    """An archive of a disk of 64 KiB, different for each number."""
+    layers = chains.linked([vhd.Layer(
+        64 * 1024, block_size=4096,
+        written=[(8, chains.pattern('tiny %d' % number, 4))])])
+    return archives.Image(
+        'tiny-%d.tgz' % number, archive.tgz(archive.chain_members(layers)),
+        model.size(layers), model.sha256(layers))
+
+
+def bare():
+    """One VHD without an archive around it."""
+    layer = vhd.Layer(
+        64 * 1024, block_size=4096,
+        written=[(16, chains.pattern('bare', 7))])
+    return archives.Image('bare.vhd', layer.tobytes(), model.size([layer]),
+                          model.sha256([layer]))
+
+
+class MigrateCase(base.ImportCase):
+    """Migrates images of a cloud with two hosts behind an HAProxy.
+
+    The command runs in a process of its own, and ordinary clients look at
+    what it did.
+    """
+
+    OPTIONS = {'hosts': 2, 'xs_convert': {'convert_bare_vhd': True}}
+
+    @classmethod
+    def setUpClass(cls):
+        if not haproxy.installed():
+            raise unittest.SkipTest('there is no haproxy')
+        super().setUpClass()
+        cls.admin = cls.cloud.client('admin')
+
+    def setUp(self):
+        super().setUp()
+        self.addCleanup(self.delete_all)
+
+    def scratch(self, name):
+        """The path of a file that goes with the test."""
+        directory = tempfile.TemporaryDirectory()
+        self.addCleanup(directory.cleanup)
+        return os.path.join(directory.name, name)
+
+    def delete_all(self):
+        """Delete all images of all projects."""
+        for image in self.all_images():
+            if image.protected:
+                self.admin.images.update(image.id, protected=False)
+            self.admin.images.delete(image.id)
+
+    def all_images(self):
+        """All images of all projects."""
+        return [image for hidden in (False, True)
+                for image in self.admin.images.list(filters={
+                    'visibility': 'all', 'os_hidden': hidden})]
+
+    def store(self, image, user='demo', container_format='ovf',
+              **attributes):
+        """Upload an archive, which nothing converts, and return its id."""
+        client = self.cloud.client(user)
+        image_id = client.images.create(
+            **{'name': image.name, 'disk_format': 'vhd',
+               'container_format': container_format} | attributes).id
+        client.images.upload(image_id, io.BytesIO(image.data),
+                             len(image.data))
+        return image_id
+
+    def environment(self, user='demo', **more):
+        """The environment of the command."""
+        env = {name: value for name, value in os.environ.items()
+               if not name.startswith('OS_')}
+        return env | self.cloud.env(user) | more
+
+    def start(self, *arguments, user='demo', **more):
+        """Start ``glance-xs-convert migrate``."""
+        return subprocess.Popen(
+            [*COMMAND, 'migrate', *arguments], stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            env=self.environment(user, **more))
+
+    def end(self, process):
+        """Wait until a call is over."""
+        with process:
+            try:
+                stdout, stderr = process.communicate(timeout=PATIENCE)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                stdout, stderr = process.communicate()
+                self.fail('no end: %s' % stderr)
+        self.addDetail('%s' % time.monotonic(), content.text_content(
+            stdout + stderr))
+        for secret in (keystone.PASSWORD, 'gAAAA'):
+            self.assertNotIn(secret, stdout + stderr)
+        return Ended(process.returncode, stdout, stderr)
+
+    def migrate(self, *arguments, status=0, **options):
+        """Call the command, and check its exit status."""
+        ended = self.end(self.start(*arguments, '-f', 'json', **options))
+        self.assertEqual(status, ended.status, ended.stderr)
+        return ended
+
+    def states(self, **options):
+        """The state of each old image."""
+        ended = self.end(self.start('list', '-f', 'json', **options))
+        return {row['id']: row['state'] for row in ended.rows}
+
+    def news_of(self, old_id):
+        """The new images of an old one, whatever became of them."""
+        return [image for image in self.all_images() if old_id in (
+            image.get(SOURCE), image.get('xs_convert_migrating'),
+            image.get('xs_convert_undone'))]
+
+    def the_new(self, old_id):
+        """The one new image of an old one."""
+        news = self.news_of(old_id)
+        self.assertEqual(1, len(news), news)
+        return news[0]
+
+    def assert_replaced(self, old_id, expected):
+        """There is one new image, complete, with the right disk."""
+        new = self.the_new(old_id)
+        old = self.admin.images.get(old_id)
+        self.assertEqual(
+            ('active', 'raw', 'bare', expected.size, expected.size),
+            (new.status, new.disk_format, new.container_format, new.size,
+             new.virtual_size))
+        self.assertEqual((old_id, new.id), (new[SOURCE], old[REPLACED_BY]))
+        digest = hashlib.sha256()
+        for chunk in self.admin.images.data(new.id):
+            digest.update(chunk)
+        self.assertEqual(expected.sha256, digest.hexdigest())
+        self.assertEqual([], [name for name in new if name in (
+            'xs_convert_migrating', 'xs_convert_copied',
+            'xs_convert_failed', 'xs_convert_refused')])
+        return new
+
+    def assert_tidy(self):
+        """Stores and staging areas hold nothing but images' data."""
+        self.assertEqual(
+            sorted(image.id for image in self.all_images() if image.size),
+            self.cloud.stored())
+        self.assertEqual([], self.cloud.staged())
+
+
+def wait_for(condition, seconds=PATIENCE):
+    """Wait until something is true, and return it."""
+    deadline = time.monotonic() + seconds
+    while not (found := condition()):
+        if time.monotonic() > deadline:
+            raise TimeoutError('in vain')
+        time.sleep(0.05)
+    return found
