@@ -14,7 +14,7 @@
 
 The disk is cut into cells that are laid out like text, line by line. A cell
 shows the layer that most of it comes from, and how much of it has been
-written. Newer layers have warmer colours.
+written. Newer layers have warmer colors.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 _SMALLEST_CELL = 4096
 
-#: The characters for the layers where there are no colours.
+#: The characters for the layers where there are no colors.
 _LETTERS = string.digits + string.ascii_lowercase + string.ascii_uppercase
 _ANY_OTHER = '+'
 _HOLE = '.'
@@ -95,7 +95,7 @@ class Picture:
         self._sizes = disk_map.sizes()
 
     def text(self, stream: TextIO) -> str:
-        """Return the map in letters, or in colours if the stream can."""
+        """Return the map in letters, or in colors if the stream can."""
         width = _text_width(stream)
         paint = self._paint_for(stream)
         cell_size = self._cell_size(width * _TEXT_LINES)
@@ -162,7 +162,7 @@ class Picture:
             yield rank, name, text.size(size), size / self._map.size
 
     def _paint_for(self, stream: TextIO) -> _Paint:
-        if not _shows_colours(stream):
+        if not _shows_colors(stream):
             return _letters
         can_shade = _can_encode(stream, _SHADES)
 
@@ -172,11 +172,11 @@ class Picture:
                 return symbols
             if can_shade:
                 symbols = _SHADES[shade] * count
-            return f'{_escape(self._colour(rank))}{symbols}\x1b[0m'
+            return f'{_escape(self._color(rank))}{symbols}\x1b[0m'
 
         return paint
 
-    def _colour(self, rank: int) -> tuple[int, int, int]:
+    def _color(self, rank: int) -> tuple[int, int, int]:
         oldest = len(self._names) - 1
         age = rank / oldest if oldest else 1
         red, green, blue = colorsys.hls_to_rgb(
@@ -209,7 +209,7 @@ class Picture:
     def _svg_fill(self, rank: int | None, shade: int) -> str:
         if rank is None:
             return 'fill="#eeeeee"'
-        red, green, blue = self._colour(rank)
+        red, green, blue = self._color(rank)
         return (f'fill="#{red:02x}{green:02x}{blue:02x}" '
                 f'fill-opacity="{(shade + 1) / len(_SHADES)}"')
 
@@ -253,7 +253,7 @@ def _text_width(stream: TextIO) -> int:
     return 1 << (space.bit_length() - 1)
 
 
-def _shows_colours(stream: TextIO) -> bool:
+def _shows_colors(stream: TextIO) -> bool:
     return (stream.isatty() and not os.environ.get('NO_COLOR')
             and os.environ.get('TERM', 'dumb') != 'dumb')
 
@@ -266,9 +266,9 @@ def _can_encode(stream: TextIO, text: str) -> bool:
     return True
 
 
-def _escape(colour: tuple[int, int, int]) -> str:
-    """Return the terminal's code for a colour (ECMA-48, ISO 8613-6)."""
+def _escape(color: tuple[int, int, int]) -> str:
+    """Return the terminal's code for a color (ECMA-48, ISO 8613-6)."""
     if os.environ.get('COLORTERM') in ('truecolor', '24bit'):
-        return '\x1b[38;2;{};{};{}m'.format(*colour)
-    red, green, blue = (round(part * 5 / 255) for part in colour)
+        return '\x1b[38;2;{};{};{}m'.format(*color)
+    red, green, blue = (round(part * 5 / 255) for part in color)
     return f'\x1b[38;5;{16 + 36 * red + 6 * green + blue}m'

@@ -119,7 +119,7 @@ def header(member: Member, tar_format: int = GNU) -> bytes:
 def with_name(block: bytes, name: str) -> bytes:
     """Put ``name`` into a single header block unchanged.
 
-    ``tarfile`` would normalise it.
+    ``tarfile`` would normalize it.
     """
     encoded = name.encode()
     if len(encoded) > 100:

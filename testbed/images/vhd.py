@@ -356,7 +356,7 @@ class _Dynamic:
         return bytes(bitmap)
 
     def _put_data(self, offset: int, sectors: dict[int, bytes]) -> None:
-        """Put the sectors of a block, neighbours as one extent."""
+        """Put the sectors of a block, neighbors as one extent."""
         run: list[bytes] = []
         start = 0
         for index in sorted(sectors):

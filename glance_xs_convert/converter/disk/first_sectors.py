@@ -34,7 +34,7 @@ _MBR_ENTRIES = struct.Struct('<446x' + 4 * 'B3xB3xII' + '2x')
 _MBR_ENTRY_FIELDS = 4
 _STATUSES = (0x00, 0x80)
 _MBR_EFI_SYSTEM = 0xEF
-#: The offsets and names by which to recognise the boot sectors of file systems
+#: The offsets and names by which to recognize the boot sectors of file systems
 #: on a disk without a partition table.
 _FILE_SYSTEM_NAMES = ((3, b'NTFS    '), (3, b'EXFAT   '), (54, b'FAT'),
                       (82, b'FAT32'))

@@ -121,7 +121,7 @@ class Inspect(base.CommandCase):
         self.assertRegex(ended.stdout, r'\n\. holes +61\.7 MiB +96\.4%\n\Z')
 
     def test_map_on_a_terminal(self):
-        """Shades in colours, and as many cells."""
+        """Shades in colors, and as many cells."""
         ended = self.run_on_terminal('inspect', '--map', self.archive)
         self.assertEqual(0, ended.status)
         self.assertIn('\x1b[38;5;', ended.stdout)
@@ -131,7 +131,7 @@ class Inspect(base.CommandCase):
         self.assertEqual(re.sub(r'\w', '#', expected),
                          re.sub('[░▒▓█]', '#', ''.join(drawn)))
 
-    def test_map_on_a_terminal_without_colours(self):
+    def test_map_on_a_terminal_without_colors(self):
         for name, value in (('NO_COLOR', '1'), ('TERM', 'dumb')):
             ended = self.run_on_terminal('inspect', '--map', self.archive,
                                          environment={name: value})
