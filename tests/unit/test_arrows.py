@@ -16,6 +16,7 @@ A contract that nothing can break is no better than none, so each one is
 shown an import that it has to object to.
 """
 
+import ast
 import pathlib
 import re
 import shutil
@@ -145,3 +146,32 @@ class Arrows(unittest.TestCase):
         linted = self.lint('--contract=wings')
         self.assertEqual(1, linted.returncode, linted.stdout)
         self.assertIn('attic', linted.stdout)
+
+
+def imported(path):
+    """The modules that a file imports, by their whole names."""
+    for node in ast.walk(ast.parse(path.read_text(encoding='utf-8'))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield from (f'{node.module}.{alias.name}' for alias in node.names)
+
+
+class Workshop(unittest.TestCase):
+    """What is not in the package."""
+
+    def test_nobody_uses_the_tests(self):
+        for directory in (PACKAGE, 'testbed', 'tools'):
+            files = list(cases.ROOT.joinpath(directory).rglob('*.py'))
+            self.assertTrue(files)
+            for path in files:
+                wrong = [name for name in imported(path)
+                         if name.partition('.')[0] == 'tests']
+                self.assertEqual([], wrong, path)
+
+    def test_the_testbed_uses_no_code_of_the_converter(self):
+        """It would be no judge of it."""
+        for path in cases.ROOT.joinpath('testbed', 'images').rglob('*.py'):
+            wrong = [name for name in imported(path)
+                     if name.partition('.')[0] == PACKAGE]
+            self.assertEqual([], wrong, path)
