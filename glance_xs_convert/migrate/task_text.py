@@ -10,33 +10,34 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""What the plugin tells of a conversion, in the message of Glance's task."""
+"""Reading the plugin's messages in the import tasks of Glance."""
 
 import re
 
-#: How every message begins that says why an archive is not converted.
+#: The beginning of every message that gives the reason for a refusal.
 _REFUSAL = 'The XenServer image cannot be converted'
-#: What shows that not the archive is at fault, but the host.
+#: Words that show that the fault lies with the host, not with the archive.
 _PASSING = re.compile(
-    r'no (?:space|room|progress)|was stopped|ended unexpectedly|'
-    r'memory|cannot be (?:used|run|read|written|opened)')
+    r'no (?:space|progress)|not enough space|was (?:stopped|silent)|'
+    r'ended unexpectedly|took more than|memory|'
+    r'cannot be (?:fully confined|used|run|read|written|opened)')
 _CONVERTED = re.compile(r'Converted .*\b(\d+) bytes')
 _PERCENT = re.compile(r'(\d{1,3})\s?%')
 
 
 def blames_archive(message: str) -> bool:
-    """Whether another attempt would end like this one."""
+    """Whether another attempt would fail in the same way."""
     return (message.startswith(_REFUSAL)
             and not _PASSING.search(message.removeprefix(_REFUSAL)))
 
 
 def reported_size(message: str) -> int | None:
-    """The size of the disk, in bytes, once the conversion is over."""
+    """Return the size of the disk in bytes, once it is converted."""
     found = _CONVERTED.match(message)
     return int(found.group(1)) if found else None
 
 
 def fraction(message: str) -> float | None:
-    """How far a conversion is, from 0 to 1."""
+    """Return the progress of a conversion, from 0 to 1, if it is known."""
     found = _PERCENT.search(message)
     return min(int(found.group(1)), 100) / 100 if found else None

@@ -185,5 +185,6 @@ def _duplicate(descriptor: int) -> Iterator[int]:
 
 def _pipe(pipe: IO[bytes] | None) -> IO[bytes]:
     if pipe is None:  # Popen has been asked for it.
-        raise exceptions.ConverterStopped('the converter has no pipes')
+        raise exceptions.ConverterStopped(
+            'the converter cannot be run without pipes')
     return pipe

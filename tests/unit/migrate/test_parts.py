@@ -12,8 +12,10 @@
 
 """The small parts."""
 
+import ast
 import html.parser
 import io
+import itertools
 import types
 import unittest
 
@@ -26,10 +28,42 @@ from glance_xs_convert.migrate import record
 from glance_xs_convert.migrate import references
 from glance_xs_convert.migrate import report
 from glance_xs_convert.migrate import task_text
+from tests.unit import cases
+
+PACKAGE = cases.ROOT / 'glance_xs_convert'
+#: The errors for which the host is to blame, where an import raises them.
+OF_THE_HOST = ('OutOfSpace', 'UnreadableSource', 'UnwritableTarget',
+               'ConverterStopped', 'SandboxIncomplete')
+IN_AN_IMPORT = ('converter/disk', 'worker', 'plugin')
+#: What a converter does that the archive has taken over.
+OF_A_HOSTILE_ARCHIVE = ('sent an invalid message', 'sent too many messages')
+
+
+def texts_of(*names):
+    """The texts with which an import raises errors, without their values."""
+    for path in itertools.chain.from_iterable(
+            PACKAGE.joinpath(room).rglob('*.py') for room in IN_AN_IMPORT):
+        for node in ast.walk(ast.parse(path.read_text(encoding='utf-8'))):
+            if (isinstance(node, ast.Call) and node.args
+                    and isinstance(node.func, ast.Attribute)
+                    and node.func.attr in names):
+                yield ''.join(part.value for part in ast.walk(node.args[0])
+                              if isinstance(part, ast.Constant)
+                              and isinstance(part.value, str))
 
 
 class TestTaskText(unittest.TestCase):
     """What the plugin says is understood."""
+
+    def test_faults_of_the_host_are_known_by_their_texts(self):
+        texts = list(texts_of(*OF_THE_HOST))
+        self.assertGreater(len(texts), len(OF_THE_HOST))
+        for text in texts:
+            with self.subTest(text):
+                self.assertEqual(
+                    any(words in text for words in OF_A_HOSTILE_ARCHIVE),
+                    task_text.blames_archive(
+                        f'The XenServer image cannot be converted: {text}.'))
 
     def test_who_is_to_blame(self):
         why = 'The XenServer image cannot be converted: '
