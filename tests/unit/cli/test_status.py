@@ -222,10 +222,23 @@ class Plugin(StatusCase):
             self.plugins(value)
             self.assert_result('Order of plugins', result, text)
 
-    @unittest.skipIf(HAS_GLANCE, 'Glance is installed')
     def test_no_glance(self):
-        self.assert_result('Plugin loads', 'Failure',
-                           'Glance is not installed')
+        class Hidden:
+            """Finds Glance before others do, and says that it is not there."""
+
+            def find_spec(name, *_):
+                if name == 'glance':
+                    raise ModuleNotFoundError(name=name)
+
+        with (mock.patch.dict(sys.modules),
+              mock.patch.object(sys, 'meta_path',
+                                [Hidden, *sys.meta_path])):
+            for name in list(sys.modules):
+                if f'{name}.'.startswith(
+                        ('glance.', 'glance_xs_convert.plugin.')):
+                    del sys.modules[name]
+            self.assert_result('Plugin loads', 'Failure',
+                               'Glance is not installed')
 
     @unittest.skipUnless(HAS_GLANCE, 'Glance is not installed')
     def test_loads(self):
