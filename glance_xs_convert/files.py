@@ -19,6 +19,7 @@ that is being written from one that was left behind.
 
 from collections.abc import Iterator
 import contextlib
+import errno
 import fcntl
 import io
 import os
@@ -34,6 +35,9 @@ PARTIAL_SUFFIX = '.part'
 _NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 # A symbolic link is not followed, and a pipe does not block.
 _OLD = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+
+#: What a file system answers that has no locks.
+_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 
 Path = str | os.PathLike[str]
 
@@ -79,10 +83,12 @@ def new_file(target: Path, overwrite: bool = False, *,
             _remove_abandoned(partial, identity)
         descriptor = _create(partial, mode)
     try:
+        created = os.fstat(descriptor)
         try:
             yield descriptor
             with _writable(target, 'written'):
                 _flush(descriptor, durable)
+                _check_written(descriptor, partial, created)
                 _publish(descriptor, partial, target, overwrite)
                 if durable:
                     _flush_directory(target)
@@ -121,8 +127,15 @@ def _create(partial: str, mode: int) -> int:
         raise _exists(partial) from None
     try:
         locked = _lock(descriptor)
-        # Between the two calls, another process may have found the file
-        # unlocked and replaced it.
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            _remove(descriptor, partial)
+            os.close(descriptor)
+            raise
+        locked = True
+    try:
+        # Before it was locked, another process may have found the file
+        # and replaced it.
         if not locked or not _is_at(descriptor, partial):
             raise _being_written(partial)
     except BaseException:
@@ -199,12 +212,29 @@ def _flush_directory(target: str) -> None:
         os.close(descriptor)
 
 
-def _publish(descriptor: int, partial: str, target: str, overwrite: bool,
-             ) -> None:
-    """Give a file its name."""
+def _check_written(descriptor: int, partial: str, created: os.stat_result,
+                   ) -> None:
+    """Check that a file is still what it was when it was created.
+
+    Whoever has the descriptor can do more than write: change the mode, or
+    give the file further names.
+
+    :raises UnwritableTarget: it is not
+    """
     if not _is_at(descriptor, partial):
         raise exceptions.UnwritableTarget(
             f'{partial} was replaced or removed while it was written')
+    found = os.fstat(descriptor)
+    if any(getattr(found, name) != getattr(created, name)
+           for name in ('st_mode', 'st_uid', 'st_gid', 'st_nlink')):
+        raise exceptions.UnwritableTarget(
+            f'the mode, the owner or the links of {partial} were changed '
+            'while it was written')
+
+
+def _publish(descriptor: int, partial: str, target: str, overwrite: bool,
+             ) -> None:
+    """Give a file its name."""
     if overwrite:
         os.rename(partial, target)
         return

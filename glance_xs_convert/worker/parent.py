@@ -47,7 +47,6 @@ OnProgress = Callable[[progress.Progress], None]
 
 #: The missing means that have been logged, which is done once.
 _logged: set[str] = set()
-_MAX_LOGGED = 16
 
 
 def interpreter(configured: str | None) -> str:
@@ -142,6 +141,7 @@ def _run(job: protocol.Job, python: str, on_progress: OnProgress,
     """
     with process.Child(python, job) as child:
         clock = _Clock(job.request.max_time, progress_timeout)
+        is_first = True
         try:
             for lines in child.lines():
                 for line in lines:
@@ -149,17 +149,21 @@ def _run(job: protocol.Job, python: str, on_progress: OnProgress,
                     clock.heard()
                     if kind == protocol.OUTCOME:
                         outcome = outcome_of(fields)
-                        child.end()
+                        if child.end() is None:
+                            raise exceptions.ConverterStopped(
+                                'the converter cannot be ended')
                         return outcome
                     if kind == protocol.ERROR:
                         raise replies.error(fields)
-                    if kind == protocol.CONFINED:
+                    if kind == protocol.CONFINED and is_first:
+                        # It comes before the image can have any influence.
                         _log_missing(replies.confinement(fields).missing)
                     elif kind == protocol.PROGRESS:
                         clock.progressed(replies.progress_of(
                             fields, job.request.limits))
                     else:
                         raise replies.Invalid(f'its kind is {kind!a}')
+                    is_first = False
                 if clock.ticks():
                     on_progress(clock.latest)
         except replies.Invalid as error:
@@ -178,8 +182,7 @@ def _run(job: protocol.Job, python: str, on_progress: OnProgress,
 def _log_missing(missing: list[str]) -> None:
     """Log which means of confinement are missing, each of them once."""
     for one in missing:
-        # A child may lie, and must not fill the memory with it.
-        if one not in _logged and len(_logged) < _MAX_LOGGED:
+        if one not in _logged:
             _logged.add(one)
             LOG.warning('The converter is not fully confined: %s', one)
 

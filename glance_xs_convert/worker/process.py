@@ -24,6 +24,7 @@ import time
 from typing import IO
 
 from glance_xs_convert import exceptions
+from glance_xs_convert import text
 from glance_xs_convert.worker import protocol
 
 _CHILD = 'glance_xs_convert.worker.child'
@@ -121,13 +122,18 @@ class Child:
         return None
 
     def last_words(self) -> str:
-        """Return the end of the ended child's standard error."""
+        """Return the end of the ended child's standard error, in one line.
+
+        It may be a stranger's words, who could make up lines of a log.
+        """
         with (contextlib.suppress(Flood),
               selectors.DefaultSelector() as selector):
             selector.register(self._stderr, selectors.EVENT_READ)
             while selector.select(0) and self._keep_errors():
                 pass
-        return self._errors.decode(errors='backslashreplace')
+        words = self._errors.decode(errors='backslashreplace')
+        return ' | '.join(text.printable(line, _STDERR_KEPT)
+                          for line in words.splitlines() if line)
 
     def _keep_errors(self) -> bool:
         """Read from standard error; return False at its end."""

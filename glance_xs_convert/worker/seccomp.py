@@ -38,6 +38,8 @@ _EQUAL = 4
 _MASKED_EQUAL = 7
 
 _CLONE_THREAD = 0x00010000
+#: All the flags of clone(2) that make a namespace.
+_CLONE_NEW = 0x7E020000
 _PROT_EXEC = 4
 _AT_EMPTY_PATH = 0x1000
 #: The commands of fcntl(2) that change nothing.
@@ -117,7 +119,8 @@ class Filter:
         # The C library starts threads with clone if clone3 is missing. A
         # filter cannot examine the arguments of clone3.
         self._add('clone3', _ERRNO | errno.ENOSYS)
-        self._allow('clone', (0, _MASKED_EQUAL, _CLONE_THREAD, _CLONE_THREAD))
+        self._allow('clone', (0, _MASKED_EQUAL, _CLONE_THREAD | _CLONE_NEW,
+                              _CLONE_THREAD))
         self._allow('mmap', (2, _MASKED_EQUAL, _PROT_EXEC, 0))
         self._allow('mprotect', (2, _MASKED_EQUAL, _PROT_EXEC, 0))
         self._allow('newfstatat', (

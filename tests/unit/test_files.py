@@ -13,6 +13,7 @@
 """Opening sources, and what becomes of names when targets are written."""
 
 import contextlib
+import errno
 import fcntl
 import io
 import os
@@ -276,6 +277,31 @@ class Others(FilesCase):
               files.new_file(self.target)):
             self.partial.unlink()
         self.assertEqual([], os.listdir(self.scratch))
+
+    def test_changed_while_it_is_written(self):
+        for change in (
+                lambda descriptor: os.fchmod(descriptor, 0o4755),
+                lambda descriptor: os.link(self.partial,
+                                           self.scratch / 'alias')):
+            with (self.assertRaisesRegex(exceptions.UnwritableTarget,
+                                         'were changed while it was written'),
+                  files.new_file(self.target) as descriptor):
+                change(descriptor)
+            self.assertNotIn(self.target.name, os.listdir(self.scratch))
+
+    def test_file_system_without_locks(self):
+        with mock.patch('fcntl.flock', autospec=True,
+                        side_effect=OSError(errno.ENOLCK, 'No locks')):
+            self.write(b'new')
+            self.assert_only(b'new')
+            self.partial.write_bytes(b'left')
+            self.assert_refused(exceptions.UnwritableTarget, 'No locks',
+                                overwrite=True)
+
+    def test_error_while_it_is_locked(self):
+        with mock.patch('fcntl.flock', autospec=True,
+                        side_effect=OSError(errno.EIO, 'I/O error')):
+            self.assert_refused(exceptions.UnwritableTarget, 'I/O error')
 
     def lock_first(self, then):
         """Have somebody find a new file before its maker can lock it.

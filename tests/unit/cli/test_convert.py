@@ -333,7 +333,7 @@ class Sandbox(base.CommandCase):
         for arguments in (['check', path], ['convert', path, self.target]):
             ended = self.run_here(*arguments, '--sandbox', 'required')
             if ended.status:
-                self.assert_fails(ended, 'cannot be confined by')
+                self.assert_fails(ended, 'cannot be fully confined')
                 self.assertEqual([], os.listdir(self.output))
 
     def test_off(self):

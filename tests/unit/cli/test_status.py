@@ -381,8 +381,8 @@ class Sandbox(StatusCase):
     def test_required(self):
         self.configure('required', 'seccomp.Filter = missing')
         self.assert_result('Sandbox', 'Failure', 'imports fail: the '
-                           'converter cannot be confined by seccomp: it is '
-                           'switched off')
+                           'converter cannot be fully confined: seccomp: '
+                           'it is switched off')
 
     def test_off(self):
         self.configure('off')

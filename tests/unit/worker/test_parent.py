@@ -248,7 +248,7 @@ class Strangers(base.WorkerCase):
                 print(json.dumps({{"outcome": {{
                     "virtual_size": 1024, "layers": 1, "bytes_written": 0,
                     "source_size": 0, "source_sha256": "{"0" * 64}",
-                    "guest": None}}}}))'
+                    "guest": None, "disk": None}}}}))'
         ''')
 
     @ddt.data('/no/such/python', '/', '/dev/null')
@@ -273,13 +273,35 @@ class Strangers(base.WorkerCase):
             self.assert_ends(exceptions.ConverterStopped, 'with status 7',
                              b'', python=python)
         self.assertRegex(logged.output[0],
-                         r'status 7: [0-9\n]+alas \\xff\n$')
-        self.assertLess(len(logged.output[0]), 5000)
+                         r'status 7: [0-9| ]+ \| alas \\xff$')
+        self.assertLess(len(logged.output[0]), 8000)
+
+    def test_last_words_cannot_make_up_lines_of_a_log(self):
+        python = self.program(r'''
+            printf '\nERROR all is lost\r\033[2J\n' >&2
+        ''')
+        with self.assertLogs(parent.LOG, 'ERROR') as logged:
+            self.assert_ends(exceptions.ConverterStopped, 'with status 0',
+                             b'', python=python)
+        self.assertTrue(logged.output[0].isprintable())
+        self.assertIn('ERROR all is lost', logged.output[0])
+
+    def test_child_that_does_not_end(self):
+        """No result is taken of one that may still write to the disk."""
+        python = self.outcome(size=1024)
+        end = process.Child.end
+        with mock.patch.object(process.Child, 'end', lambda child: (
+                (end(child), None)[1])):
+            self.assert_ends(exceptions.ConverterStopped, 'cannot be ended',
+                             b'', python=python)
 
     @ddt.data('nonsense', '5', '[]', 'null', '"outcome"', '{', '\\377\\200',
               '{"outcome": 1}', '{"outcome": {"virtual_size": 1}}',
               '{"error": {}}', '{"error": []}', '{"progress": {"a": 1}}',
-              '{"progress": null}', '{"later": {}}', '')
+              '{"progress": null}', '{"later": {}}', '',
+              '{"progress": {"source_size": null, "source_read": 0, "layers":'
+              ' 0, "layer": null, "bytes_written": 0}}\\n'
+              '{"confined": {"means": [], "missing": []}}')
     def test_nonsense(self, line):
         python = self.program(f"printf '{line}\\n'; exec sleep 60")
         with self.assertLogs(parent.LOG, 'ERROR'):
