@@ -67,9 +67,9 @@ GONE = (exc.CommunicationError, exc.HTTPServiceUnavailable,
         ksa_exc.ConnectFailure, requests.exceptions.RequestException,
         OSError)
 
-#: Why an import may fail that is none of the image's faults.
-MISHAPS = ('The image service was stopped', 'ended unexpectedly, with status',
-           'Task failed due to Internal Error', 'has been deleted')
+#: How messages begin that tell of a mishap, and not of the image.
+REFUSED = 'The XenServer image cannot be converted: '
+MISHAP = f'{REFUSED}the converter ended unexpectedly, with status -9.'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -175,7 +175,7 @@ class Soak:
     def fault(self, text):
         with self._lock:
             self.faults.append(text)
-        print('FAULT', text, flush=True)
+        print(time.strftime('%X'), 'FAULT', text, flush=True)
 
     def over(self):
         return time.monotonic() > self.deadline
@@ -192,10 +192,10 @@ class Soak:
                 self, number).run,))
             for number in range(self.options.uploaders)]
         watch = threading.Thread(target=busy.run, args=(self.over,))
-        killer = threading.Thread(target=self.guarded, args=(self.kill,))
-        for thread in (*threads, watch, killer):
+        for thread in (*threads, watch):
             thread.start()
-        killer.join()
+        # Glance ends with the thread that has started it, so this is it.
+        self.guarded(self.kill)
         watch.join()
         for thread in threads:
             thread.join()
@@ -211,8 +211,10 @@ class Soak:
     def kill(self):
         """Kill Glance or converters, again and again."""
         rng = random.Random(self.options.seed)
-        while not self.over():
+        while True:
             time.sleep(rng.uniform(0.5, 1.5) * self.options.interval)
+            if self.over():
+                return
             converters = self.cloud.converters()
             self._pids.update(converters)
             if rng.random() < 0.6 and converters:
@@ -311,11 +313,27 @@ class Uploader:
             except exc.HTTPException:
                 if time.monotonic() > deadline:
                     raise
+                if self.is_half_deleted(image_id):
+                    self.soak.count('deleted by half when Glance was killed')
+                    return
                 time.sleep(0.5)
+
+    def is_half_deleted(self, image_id):
+        """Whether Glance was killed while it deleted the image.
+
+        It has the status then, but is still listed; deleting it again is
+        refused. That is Glance's own affair.
+        """
+        try:
+            image = self.call(self.client.images.get, image_id)
+        except exc.HTTPNotFound:
+            return False
+        return image.status == 'deleted'
 
     def import_it(self, image_id, sample):
         """Import until what comes of it is what is to come of it."""
         for _ in range(ATTEMPTS):
+            kills = self.soak.kills
             status, message = self.settled(
                 image_id, self.begin(image_id, sample))
             if status == 'active':
@@ -331,7 +349,11 @@ class Uploader:
                     f'cannot be converted: .*{sample.reason}', message):
                 self.soak.count('refused')
                 return
-            self.soak.count('imports that were interrupted or failed')
+            # Data may be cut short where Glance was killed while it came.
+            if (message.startswith(REFUSED) and message != MISHAP
+                    and kills == self.soak.kills):
+                self.soak.fault(f'{image_id}: {sample.name}: {message}')
+            self.soak.count(f'failed: {message[:60]}')
         self.soak.fault(f'{image_id}: {sample.name} was not imported in '
                         f'{ATTEMPTS} attempts: {message}')
 
