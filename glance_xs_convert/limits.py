@@ -14,8 +14,11 @@
 
 import dataclasses
 
+#: A gibibyte in bytes, for those who cannot have oslo.utils.
+GIB = 1024 ** 3
+
 #: The largest disk that a VHD can hold, in bytes.
-MAX_VIRTUAL_SIZE = 2040 * 1024 ** 3
+MAX_VIRTUAL_SIZE = 2040 * GIB
 #: The longest chain that XenServer makes, in layers.
 MAX_CHAIN_LENGTH = 30
 
@@ -37,7 +40,7 @@ class Limits:
     max_virtual_size: int = MAX_VIRTUAL_SIZE
     max_chain_length: int = MAX_CHAIN_LENGTH
     max_members: int = 1000
-    max_ignored_size: int = 4 * 1024 ** 3
+    max_ignored_size: int = 4 * GIB
 
 
 #: The import plugin's defaults.

@@ -20,9 +20,8 @@ from cliff import show
 
 from glance_xs_convert.cli import common
 from glance_xs_convert.cli import findings
+from glance_xs_convert import limits
 from glance_xs_convert.worker import parent
-
-_GIB = 1024 ** 3
 
 
 class Check(common.Command, show.ShowOne):
@@ -56,7 +55,7 @@ class Check(common.Command, show.ShowOne):
             'importable': True,
             'layers': result.layers,
             'virtual_size': common.Size(result.virtual_size),
-            'min_disk': -(-result.virtual_size // _GIB),
+            'min_disk': -(-result.virtual_size // limits.GIB),
             'archive_size': common.Size(result.source_size),
             'raw_allocated': common.Size(result.allocated),
             'staging_space': common.Size(result.source_size + result.room),

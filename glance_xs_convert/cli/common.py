@@ -43,7 +43,6 @@ else:
     _IntColumn = columns.FormattableColumn
 
 _STANDARD_INPUT = '-'
-_GIB = 1024 ** 3
 
 
 class Command(command.Command):
@@ -77,7 +76,7 @@ def add_archive(parser: argparse.ArgumentParser) -> None:
                   'defaults are those of the import plugin.')
     group.add_argument(
         '--max-virtual-size', metavar='GIB', type=_positive,
-        default=defaults.max_virtual_size // _GIB,
+        default=defaults.max_virtual_size // limits_.GIB,
         help='the size of the largest disk, in GiB (default: %(default)s)')
     group.add_argument(
         '--max-chain-length', metavar='LAYERS', type=_positive,
@@ -133,7 +132,7 @@ def _positive(argument: str) -> int:
 
 def limits(parsed_args: argparse.Namespace) -> limits_.Limits:
     return limits_.Limits(
-        max_virtual_size=parsed_args.max_virtual_size * _GIB,
+        max_virtual_size=parsed_args.max_virtual_size * limits_.GIB,
         max_chain_length=parsed_args.max_chain_length)
 
 

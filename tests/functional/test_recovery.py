@@ -314,8 +314,8 @@ class TestKilledConverting(RecoveryCase):
     def test_image_is_deleted(self):
         with self.new_image('killed') as image_id:
             self.kill(image_id, 0.2)
-        self.assert_stored([])
         self.import_another()
+        self.assert_no_tickets()
         self.assert_stored([])
 
     def test_host_breaks_down_and_image_is_deleted(self):
