@@ -199,10 +199,23 @@ class Numbers(RefusalCase):
         self.refuse(cut(11, 2, chunk(number, b'x')), Incomplete, str(number))
 
     def test_too_many_chunks(self):
-        with mock.patch.object(xva_chunks, '_MAX_CHUNKS', 20):
-            self.convert(archive.tar(members(keep_alives={2: 20})))
+        content = sparse.Sparse()
+        for count, accepted in ((19, True), (21, False)):
+            content.put(512 * (count - 1), b'x' * 512)
+            data = xva.Export([xva.Disk(
+                content, 512, zeros=range(0, content.size, 512))]).tar()
+            with mock.patch.object(xva_chunks, '_MAX_CHUNKS', 20):
+                if accepted:
+                    self.convert(data)
+                    self.target.unlink()
+                else:
+                    self.refuse(data, exceptions.LimitExceeded, 'Ref:7')
+
+    def test_too_many_chunks_of_no_length(self):
+        with mock.patch.object(xva_chunks, '_MAX_SHORT_CHUNKS', 20):
+            self.convert(archive.tar(members(keep_alives={2: 19})))
             self.target.unlink()
-            self.refuse(archive.tar(members(keep_alives={2: 40})),
+            self.refuse(archive.tar(members(keep_alives={2: 20})),
                         exceptions.LimitExceeded, 'Ref:7')
 
     @ddt.data('Ref:7/0000000', 'Ref:7/0000000x', 'Ref:7/-0000001',
