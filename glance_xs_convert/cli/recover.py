@@ -25,36 +25,36 @@ from cliff import lister
 from glance_xs_convert.cli import common
 from glance_xs_convert import exceptions
 
-#: Where the package's part that needs Glance is found.
+#: The entry point of the code that needs Glance.
 _NAMESPACE = 'glance_xs_convert.recovery'
 _NAME = 'host'
 
 
 class Recover(common.Command, lister.Lister):
-    """Set back imports that were interrupted on this host.
+    """Recover imports that were interrupted on this host.
 
-    Glance does not take up an import again when its process was stopped or
-    killed. The image is queued again, with nothing of it left in the staging
-    area or the stores, so that it can be imported anew; or, if all of it was
-    stored already, its import is completed. Imports that are going on are
-    left alone, also those of other hosts.
+    Glance does not resume an import whose process was stopped or killed. This
+    command removes the image's data from the staging area and the stores and
+    returns the image to queued, so that it can be imported again. If all of
+    the image was stored already, it completes the import. It does not touch
+    running imports, or those of other hosts.
 
-    Glance does this itself while it runs. Run the command by the user that
-    Glance runs as, in Glance's Python environment, when Glance is not to
-    start again.
+    The plugin does this itself while Glance runs. If Glance will not start
+    again on this host, run the command in Glance's Python environment, as the
+    user that Glance runs as.
     """
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         parser = super().get_parser(prog_name)
         parser.add_argument(
             '--dry-run', action='store_true',
-            help='show what would be done, and do nothing')
+            help='show what the command would do, without doing it')
         common.add_configuration(parser)
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace,
                     ) -> tuple[Sequence[str], Iterable[Sequence[object]]]:
-        # Not before they are needed: they take a while.
+        # This takes a while to load, so load it only when needed.
         from glance_xs_convert.deployment import configuration
 
         with warnings.catch_warnings():
@@ -66,7 +66,7 @@ class Recover(common.Command, lister.Lister):
 
 
 def _load() -> Any:
-    """The function that does it.
+    """Load the function that recovers imports.
 
     :raises XsConvertError: Glance is not installed
     """

@@ -10,11 +10,11 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""What a process says on a ticket of the import that it does.
+"""The claim to an import, which its process writes on a ticket.
 
-The ticket is held from the request for the import, or at least from the
-moment in which Glance asks for the plugin's flow, to the end of the import.
-Whoever finds it without its holder knows from it what to set back.
+The process holds the ticket from the request for the import, or at least from
+when Glance asks for the plugin's flow, until the end of the import. A process
+that finds the ticket without its holder can recover the import with it.
 """
 
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ import os
 
 from glance_xs_convert.plugin import image_record
 
-#: Of the names of the tickets.
+#: The suffix of the tickets' names.
 SUFFIX = '.import'
 
 
@@ -32,16 +32,16 @@ SUFFIX = '.import'
 class Claim:
     """An import of an image.
 
-    :ivar request_id: of the request for it, as Glance's tasks have it
-    :ivar staged: the path of the image's data in staging, the name of which
-                  is the image's id
-    :ivar task_id: of Glance's task, by which the image is locked; None as
-                   long as there may be none
-    :ivar stores: the names of those to which the image is imported; None
-                  where Glance has but one
-    :ivar undo: what the conversion changed in the image's record is undone
-                by this; None if it changed nothing
-    :raises ValueError: it is not so
+    :ivar request_id: ID of the request for it, as in Glance's tasks
+    :ivar staged: path of the image's staged data, which is named after the
+                  image's ID
+    :ivar task_id: ID of Glance's task, which locks the image; None as long as
+                   it may not exist
+    :ivar stores: names of the stores that the image is imported to; None
+                  stands for Glance's only store
+    :ivar undo: the change that undoes the conversion in the image's record;
+                None if there is nothing to undo
+    :raises ValueError: the path does not have the image's ID
     """
 
     image_id: str
@@ -57,26 +57,26 @@ class Claim:
 
     @property
     def staging(self) -> str:
-        """The staging area: of another Glance if it is another one."""
+        """The staging area, which identifies the Glance."""
         return os.path.dirname(self.staged)
 
     def text(self) -> str:
-        """For a new ticket."""
+        """Return the text for a new ticket."""
         fields = dataclasses.asdict(self)
         return json.dumps(fields) + '\n'
 
 
 def addition(undo: image_record.Change) -> str:
-    """What is added to a ticket before the image's record is changed."""
+    """Return the text to add before the image's record changes."""
     return json.dumps({'undo': dataclasses.asdict(undo)}) + '\n'
 
 
 def parsed(text: str) -> Claim:
-    """The claim on a ticket.
+    """Parse the claim on a ticket.
 
-    A line that was not written to its end does not count.
+    Incomplete lines are ignored.
 
-    :raises ValueError: there is none
+    :raises ValueError: the text is not a claim
     """
     fields = {}
     try:

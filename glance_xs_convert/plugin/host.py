@@ -10,10 +10,10 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""Recovery by hand, for a host on which Glance may not run.
+"""Manual recovery on a host where Glance may not be running.
 
-The command line finds it by its entry point: it needs Glance, which the
-command line does not.
+The command line finds it by its entry point, because it needs Glance, which
+the command line does not.
 """
 
 from collections.abc import Iterator
@@ -36,20 +36,21 @@ CONF.register_opts(opts.OPTS, group=opts.GROUP)
 
 
 class RecoveryFailed(Exception):
-    """Not all imports could be looked at, or set back."""
+    """Some imports could not be examined or recovered."""
 
 
 def recover(files: Sequence[str], directories: Sequence[str],
             default_files: Sequence[str], dry_run: bool,
             ) -> list[tuple[str, str, str]]:
-    """Finish the imports whose process on this host is gone.
+    """Recover the imports whose process on this host is gone.
 
     :param files: Glance's configuration files, instead of the default ones
-    :param directories: its directories of such files, likewise
-    :param default_files: the default ones
-    :param dry_run: whether to look only
-    :returns: for each the image's id, the task's, and what is left to do
-    :raises RecoveryFailed: it went wrong for some, of which the log tells
+    :param directories: directories of such files, instead of the default ones
+    :param default_files: the default configuration files
+    :param dry_run: whether to change nothing
+    :returns: for each import, the ID of the image, the ID of the task, and
+              what remained to do
+    :raises RecoveryFailed: there were errors, which are in the log
     """
     found: list[tuple[str, str, str]] = []
 
@@ -72,7 +73,7 @@ def recover(files: Sequence[str], directories: Sequence[str],
             f'{error.strerror or error}; run this as the user that Glance '
             'runs as') from error
     if not went_well:
-        raise RecoveryFailed('not all imports could be set back')
+        raise RecoveryFailed('some imports could not be recovered')
     return found
 
 

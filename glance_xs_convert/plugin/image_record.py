@@ -10,9 +10,9 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""What a conversion changes in an image's record, and how to undo it.
+"""The changes of a conversion to an image's record, and how to undo them.
 
-Source for what can be changed: Glance, ``_ImportActions`` in
+Source for the possible changes: Glance, ``_ImportActions`` in
 ``async_/flows/api_image_import.py``.
 """
 
@@ -25,21 +25,21 @@ from glance_xs_convert.worker import protocol
 
 #: Properties with this prefix are Glance's own.
 _RESERVED_PREFIX = 'os_glance_'
-#: Properties with this prefix say what an image was made of.
+#: Properties with this prefix record the origin of an image.
 PROVENANCE_PREFIX = 'xs_convert_'
-#: The user's choice of a disk.
+#: The property with the user's choice of a disk.
 _DISK = 'xs_convert_disk'
 _FIRMWARE = 'hw_firmware_type'
-#: Nova cuts off properties that are longer, in characters.
+#: The number of characters after which Nova cuts a property off.
 _LONGEST = 255
 
 
 @dataclasses.dataclass(frozen=True)
 class Change:
-    """A change of an image's record.
+    """A change to an image's record.
 
-    :ivar attributes: the new values by name
-    :ivar properties: likewise; None takes a property off the image
+    :ivar attributes: new values of attributes, by name
+    :ivar properties: new values of properties; None removes a property
     """
 
     attributes: dict[str, Any]
@@ -48,7 +48,7 @@ class Change:
     def apply(self, action: Any) -> None:
         """Change the record.
 
-        :param action: what Glance's ImportActionWrapper gives
+        :param action: the context of Glance's ImportActionWrapper
         """
         action.set_image_attribute(**self.attributes)
         for name, value in self.properties.items():
@@ -59,9 +59,9 @@ class Change:
              if value is not None})
 
     def inverse(self, action: Any) -> 'Change':
-        """The change that undoes this one.
+        """Return the change that undoes this one.
 
-        :param action: the same as for ``apply``, which comes later
+        :param action: see ``apply``, which must not have been called yet
         """
         properties = action.image_extra_properties
         return Change(
@@ -69,7 +69,7 @@ class Change:
                 'disk_format': action.image_disk_format,
                 'container_format': action.image_container_format,
                 'size': action.image_size,
-                # Glance does not tell it, but it is not known before.
+                # Glance does not show it, but it is unset before.
                 'virtual_size': None},
             properties={
                 name: properties.get(name) for name in self.properties})
@@ -77,11 +77,11 @@ class Change:
 
 def conversion(action: Any, outcome: protocol.Outcome, *,
                remove: Iterable[str], provenance: bool) -> Change:
-    """The change that makes the record that of the raw disk.
+    """Return the change that turns the record into that of the raw disk.
 
-    :param action: as for ``Change.apply``
-    :param remove: patterns of the names of properties to be taken off
-    :param provenance: whether to record what the image was made of
+    :param action: see ``Change.apply``
+    :param remove: patterns of the names of properties to remove
+    :param provenance: whether to record the origin of the image
     """
     patterns = list(remove)
     properties: dict[str, str | None] = {
@@ -109,9 +109,9 @@ def conversion(action: Any, outcome: protocol.Outcome, *,
 
 
 def wanted_disk(image: Any) -> str | None:
-    """The disk of an export that the user has chosen.
+    """Return the disk that the user has chosen for an export, if any.
 
-    :param image: Glance's record of it
+    :param image: Glance's record of the image
     """
     # Glance's own mapping lacks the methods of a dictionary.
     chosen: str | None = dict(image.extra_properties).get(_DISK)
@@ -119,14 +119,14 @@ def wanted_disk(image: Any) -> str | None:
 
 
 def _guest_properties(guest: protocol.Guest) -> dict[str, str]:
-    """What an export knows of the virtual machine."""
+    """Return the properties that describe an export's virtual machine."""
     return {f'{PROVENANCE_PREFIX}{name}': value[:_LONGEST]
             for name, value in (('vm_name', guest.name),
                                 ('product', guest.product)) if value}
 
 
 def _is_unwanted(name: str, patterns: list[str]) -> bool:
-    """Whether a property is to be taken off converted images."""
+    """Whether to remove a property from converted images."""
     return not name.startswith(_RESERVED_PREFIX) and any(
         fnmatch.fnmatchcase(name.replace('-', '_'), pattern.replace('-', '_'))
         for pattern in patterns)

@@ -10,10 +10,10 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""A WSGI filter of Glance's API that claims imports from the beginning.
+"""A WSGI filter for Glance's API that claims imports from their beginning.
 
-Glance locks the image when an import is asked for, and calls plugins when it
-has a thread for the import. Should its process end in between, nobody else
+Glance locks the image when an import is requested, but calls plugins only when
+it has a thread for the import. If its process ended in between, nobody else
 would know that the image can be released.
 """
 
@@ -36,7 +36,7 @@ LOG = logging.getLogger(__name__)
 Environ = dict[str, Any]
 Application = Callable[[Environ, Any], Iterable[bytes]]
 
-#: What the path of an import is behind Glance's version negotiation.
+#: The path of an import after Glance's version negotiation.
 _IMPORT = re.compile('(/v2/images/([^/]+))/import/?')
 _ACCEPTED = 202
 
@@ -44,7 +44,7 @@ _ACCEPTED = 202
 class ImportFilter:
     """Claims the imports of XenServer images.
 
-    :param application: what the filter stands before
+    :param application: the next application in the pipeline
     """
 
     def __init__(self, application: Application) -> None:
@@ -62,7 +62,7 @@ class ImportFilter:
         return answer(environ, start_response)
 
     def _is_selected(self, request: Any, path: str) -> bool:
-        """Whether the image is one that the plugin converts."""
+        """Whether the plugin converts the image."""
         response = record(request, path).get_response(self.application)
         if response.status_int != 200:
             return False
@@ -71,7 +71,7 @@ class ImportFilter:
                                      image['container_format'])
 
     def _claimed(self, request: Any, image_id: str) -> Any:
-        """The answer to a request, with the image claimed before it."""
+        """Claim the image, and return the answer to the request."""
         request_id = request.context.request_id
         try:
             keeper.keeper.expect(claims.Claim(
@@ -79,8 +79,8 @@ class ImportFilter:
                 staged=os.path.join(housekeeping.staging_store_path(),
                                     image_id)))
         except Exception:
-            LOG.exception('The import of image %s cannot be set back if '
-                          'Glance is stopped before it begins', image_id)
+            LOG.exception('The import of image %s cannot be recovered if '
+                          'Glance stops before it begins', image_id)
         is_accepted = False
         try:
             response = request.get_response(self.application)
@@ -91,7 +91,7 @@ class ImportFilter:
 
 
 def record(request: Any, path: str) -> Any:
-    """A request in the same user's name that reads a path, without a body."""
+    """Return a GET request for a path in the same user's name."""
     copy = request.copy_get()
     copy.headers.pop('Transfer-Encoding', None)
     copy.environ['PATH_INFO'] = path

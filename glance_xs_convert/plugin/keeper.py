@@ -10,12 +10,12 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""Keeps the tickets of this process's imports, and sees to those of others.
+"""Keeping the tickets of this process's imports, and recovering others.
 
-Glance does not tell a plugin when an import ends. So a thread looks now and
-then whether the imports that were claimed here are over, by their tasks and
-by the locks on their images. At the same time it finishes the imports of
-processes of this host that are gone.
+Glance does not tell a plugin when an import ends. Therefore a thread checks
+from time to time, by the tasks and the locks on the images, whether the
+imports claimed by this process have ended. It also recovers the imports of
+this host's processes that are gone.
 """
 
 from collections.abc import Callable
@@ -40,9 +40,9 @@ LOG = logging.getLogger(__name__)
 CONF = cfg.CONF
 CONF.register_opts(opts.OPTS, group=opts.GROUP)
 
-#: How often the thread looks, in seconds.
+#: The interval of the thread's checks, in seconds.
 _INTERVAL = 3.0
-#: How long it leaves alone what went wrong, in seconds.
+#: The interval after an error, in seconds.
 _RETRY_INTERVAL = 60.0
 
 
@@ -50,9 +50,9 @@ _RETRY_INTERVAL = 60.0
 class _Held:
     """An import of this process.
 
-    :ivar flow: what the import consists of, until Glance lets go of it; None
-                before it was made
-    :ivar is_answered: whether the request for it was answered
+    :ivar flow: a weak reference to an object that lives as long as Glance may
+                continue the import; None before it exists
+    :ivar is_answered: whether the request for the import has been answered
     """
 
     claim: claims.Claim
@@ -62,7 +62,7 @@ class _Held:
 
 
 class Keeper:
-    """The tickets of one process, and the thread that looks after them."""
+    """The tickets of one process, and the thread that checks them."""
 
     _held: dict[str, _Held]
     _thread: threading.Thread | None
@@ -77,16 +77,16 @@ class Keeper:
         self._wake = threading.Event()
 
     def expect(self, claim: claims.Claim) -> None:
-        """Hold a ticket for an import that is asked for.
+        """Hold a ticket for an import that has been requested.
 
         :raises OSError: the ticket cannot be written
         """
         self._hold(claim, None, is_answered=False)
 
     def answered(self, request_id: str, is_accepted: bool) -> None:
-        """The request for an expected import was answered.
+        """Note the answer to the request for an expected import.
 
-        :param is_accepted: whether Glance means to do the import
+        :param is_accepted: whether Glance has accepted the request
         """
         if not is_accepted:
             self.release(request_id)
@@ -95,10 +95,10 @@ class Keeper:
             held.is_answered = True
 
     def claim(self, claim: claims.Claim, flow: Any) -> None:
-        """Hold a ticket until an import is over.
+        """Hold a ticket until an import ends.
 
-        :param flow: an object that lives as long as Glance may go on with
-                     the import
+        :param flow: an object that lives as long as Glance may continue the
+                     import
         :raises OSError: the ticket cannot be written
         """
         self._hold(claim, weakref.ref(flow), is_answered=True)
@@ -115,9 +115,9 @@ class Keeper:
             before.ticket.release()
 
     def record(self, request_id: str, undo: image_record.Change) -> None:
-        """Write on an import's ticket how to undo what comes next.
+        """Write on an import's ticket how to undo the next change.
 
-        :raises OSError: it cannot be written
+        :raises OSError: the ticket cannot be written
         """
         with self._lock:
             held = self._held.get(request_id)
@@ -125,13 +125,13 @@ class Keeper:
                 held.ticket.add(claims.addition(undo))
 
     def release(self, request_id: str) -> None:
-        """Give up an import's ticket: the plugin has no part in it."""
+        """Release an import's ticket, because the plugin is not involved."""
         held = self._held.get(request_id)
         if held is not None:
             self._let_go(held, held.ticket.release)
 
     def start(self) -> None:
-        """Look after the tickets from now on, and at once."""
+        """Start the thread if necessary, and make it check now."""
         with self._lock:
             if self._thread is None:
                 self._thread = threading.Thread(
@@ -140,22 +140,22 @@ class Keeper:
         self._wake.set()
 
     def forget(self) -> None:
-        """Hold nothing any more: the process is a copy of its parent."""
+        """Drop all tickets, because this process is a copy of its parent."""
         for held in self._held.values():
             held.ticket.drop()
         self._begin()
 
     def look(self) -> bool:
-        """Release the tickets of imports that are over, and recover others.
+        """Release the tickets of imports that have ended, and recover others.
 
-        :returns: whether nothing went wrong
+        :returns: whether there were no errors
         """
         try:
             for held in list(self._held.values()):
                 self._look_at(held)
             return recovery.recover(CONF[opts.GROUP].lock_path)
         except Exception:
-            LOG.exception('The tickets of imports cannot be looked after')
+            LOG.exception('Cannot check the tickets of imports')
             return False
 
     def _look_at(self, held: _Held) -> None:
@@ -165,10 +165,10 @@ class Keeper:
         if progress is recovery.Progress.OVER:
             self._let_go(held, held.ticket.release)
         elif held.flow is not None and held.flow() is None:
-            # Glance has ended it, but not well: others can do the rest.
+            # Glance has ended it improperly, and anyone may recover it.
             self._let_go(held, held.ticket.drop)
         elif progress is recovery.Progress.ENDING:
-            # Should this last, the flow may only be garbage by now.
+            # If this lasts, the flow may only be waiting for collection.
             gc.collect()
 
     def _let_go(self, held: _Held, how: Callable[[], None]) -> None:

@@ -156,10 +156,10 @@ Small archives get less: one minute plus ten seconds per MiB.
         default=24 * 3600,
         min=0,
         help="""
-The time that a conversion may take by the clock, in seconds; 0 for no limit.
+The time that a conversion may take, in seconds; 0 for no limit.
 
-A conversion that takes longer is stopped, however much progress it reports, so
-that it does not keep its turn for ever.
+The plugin stops a conversion that takes longer, whatever progress it reports,
+so that it does not keep its turn forever.
 """),
     cfg.IntOpt(
         'progress_timeout',
@@ -175,18 +175,19 @@ for example because the staging file system hangs, and the import fails.
         'sandbox',
         default='best_effort',
         choices=[
-            ('required', 'imports fail where a means is missing'),
-            ('best_effort', 'what is missing is logged once'),
-            ('off', 'the converter is not locked in'),
+            ('required', 'refuse imports if the host lacks a means'),
+            ('best_effort', 'log missing means once, and convert'),
+            ('off', 'do not confine the converter'),
         ],
         help="""
-Whether the converter's process is locked in before it reads an image.
+Whether to confine the converter's process before it reads an image.
 
-It gives up its privileges, all rights on files, the network and signals to
-others by Landlock, new file descriptors by a limit, and by a seccomp filter
-all system calls that a conversion does not need. Landlock takes Linux 5.13 and
-has to be enabled in the kernel; the filter takes ``libseccomp.so.2``.
-``glance-xs-convert status`` shows what is in force on this host.
+The process gives up its privileges; with Landlock, the rights to access files
+and the network and to send signals to others; with a limit, the ability to add
+file descriptors; and with a seccomp filter, all system calls that a conversion
+does not need. Landlock requires Linux 5.13 or later and must be enabled in the
+kernel; the filter requires ``libseccomp.so.2``. ``glance-xs-convert status``
+shows which means are in force on this host.
 """),
 ]
 

@@ -10,10 +10,10 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""Imports whose process ended before they did.
+"""Recovering imports whose process ended before they did.
 
-Glance never takes up such an import again: its image would stay importing,
-and its data in staging, until somebody deletes the image.
+Glance never resumes such an import: its image would stay importing, and its
+data in the staging area, until somebody deletes the image.
 """
 
 from collections.abc import Callable
@@ -40,37 +40,37 @@ from glance_xs_convert.plugin import turns
 
 LOG = logging.getLogger(__name__)
 
-#: What the owner of the image is told.
+#: The message for the owner of the image.
 MESSAGE = ('The image service was stopped while it imported the XenServer '
            'image; import the image again.')
-#: The same if the image is usable, but some stores do not have it.
+#: The message if the image is usable, but some stores do not have it.
 INCOMPLETE = ('The image service was stopped before it had copied the image '
               'to all stores; copy it to the missing ones: {}.')
 
 _LOCK = 'os_glance_import_task'
 _STAGE_HOST = 'os_glance_stage_host'
-#: These two never change again.
+#: The states that never change again.
 _FINAL = ('success', 'failure')
 
 
 class Rest(enum.Enum):
-    """What is left to do for an import; the values are for operators."""
+    """What remains to do for an import; the values are for operators."""
 
-    NOT_BEGUN = 'it had not been begun'
-    UNREADABLE = 'its ticket cannot be read and is removed'
-    DELETED = 'the image was deleted; its data is removed'
-    SET_BACK = 'the image is queued again'
-    COMPLETE = 'the image is active; its import is completed'
-    RELEASED = 'the image was released already; its task is ended'
-    REPLACED = 'another import has the image; the task is ended'
+    NOT_BEGUN = 'the import had not begun'
+    UNREADABLE = 'removing its ticket, which cannot be read'
+    DELETED = 'the image was deleted: removing its data'
+    SET_BACK = 'returning the image to queued'
+    COMPLETE = 'the image is active: completing its import'
+    RELEASED = 'the image had been released: ending its task'
+    REPLACED = 'another import has taken over the image: ending its task'
 
 
 class Progress(enum.Enum):
-    """How far an import is.
+    """The progress of an import.
 
-    Glance ends the task and releases the image, the one soon after the
-    other. But an operator may have ended the task, or the user deleted the
-    image, and Glance not have noticed it yet; and either may fail.
+    Glance ends the task and releases the image, one soon after the other. But
+    an operator may have ended the task, or the user may have deleted the
+    image, before Glance notices; and either step may fail.
     """
 
     GOING_ON = enum.auto()
@@ -79,14 +79,14 @@ class Progress(enum.Enum):
 
 
 class Import:
-    """An import that was claimed, and what Glance knows of it.
+    """A claimed import, with Glance's records of it.
 
-    :ivar claim: what is on its ticket
-    :ivar rest: what is left to do if its process is gone
+    :ivar claim: the claim on its ticket
+    :ivar rest: what remains to do if its process is gone
     """
 
     def __init__(self, claim: claims.Claim) -> None:
-        # The user's own rights would not do: it may be anybody's import.
+        # It may be anybody's import, so a user's rights are not enough.
         self._context = context.get_admin_context()
         self._tasks = _glance().get_task_repo(self._context)
         self._images = _glance().get_repo(self._context)
@@ -100,14 +100,14 @@ class Import:
         self.rest = self._look()
 
     def _holder(self) -> str | None:
-        """The task by which the image is locked."""
+        """Return the task that has locked the image."""
         holder: str | None = None
         if self._image is not None:
             holder = dict(self._image.extra_properties).get(_LOCK)
         return holder
 
     def _with_task(self, claim: claims.Claim) -> claims.Claim:
-        """A claim with the task that its request began, if it did."""
+        """Return a claim with the task that its request has begun, if any."""
         holder = self._holder()
         task = holder and script_utils.get_task(self._tasks, holder)
         if not task or task.request_id != claim.request_id:
@@ -130,7 +130,7 @@ class Import:
         return Rest.COMPLETE
 
     def finish(self) -> None:
-        """Do what is left to do; it may have been done in part before."""
+        """Do what remains to do; part of it may have been done before."""
         {
             Rest.NOT_BEGUN: lambda: None,
             Rest.DELETED: self._remove_data,
@@ -141,7 +141,7 @@ class Import:
         }[self.rest]()
 
     def progress(self) -> Progress:
-        """How far the import is, as far as Glance's database can tell."""
+        """Return the import's progress according to Glance's database."""
         task = self.claim.task_id and script_utils.get_task(
             self._tasks, self.claim.task_id)
         signs = (not task or task.status in _FINAL,
@@ -157,7 +157,7 @@ class Import:
         self._end_task()
 
     def _set_back(self) -> None:
-        """Do what Glance's tasks and the plugin's do after a failure."""
+        """Do what the tasks of Glance and the plugin do after a failure."""
         with self._wrapper as action:
             for store in self.claim.stores:
                 action.remove_location_for_store(store)
@@ -189,9 +189,9 @@ class Import:
         self._wrapper.drop_lock_for_task()
 
     def _remove_cut_copies(self, *, pending: bool) -> None:
-        """Remove the data that does not belong to the image.
+        """Remove data in stores that does not belong to the image.
 
-        :param pending: whether other data does belong to it
+        :param pending: whether other data in stores belongs to it
         """
         stores.remove_locations(self._context, self.claim.image_id,
                                 pending=pending)
@@ -212,7 +212,7 @@ class Import:
 
 @functools.cache
 def _glance() -> Any:
-    """What makes Glance's objects; it is slow to make itself."""
+    """Return the factory of Glance's objects, which is slow to make."""
     return gateway.Gateway()
 
 
@@ -221,18 +221,18 @@ Report = Callable[[claims.Claim | None, Rest], None]
 
 def recover(directory: str | None, *, dry_run: bool = False,
             report: Report = lambda claim, rest: None) -> bool:
-    """Finish the imports whose process on this host is gone.
+    """Recover the imports whose process on this host is gone.
 
-    Their images are queued again, with nothing in staging, and the reason is
-    in the message of their task. What goes wrong is logged, and tried again
-    when this is called the next time.
+    Their images return to queued without data in the staging area, and their
+    tasks' messages give the reason. Errors are logged, and the next call tries
+    again.
 
-    :param directory: where the tickets are
+    :param directory: directory of the tickets
     :param dry_run: whether to report only
-    :param report: called for each before it is dealt with, with None for one
-                   whose ticket cannot be read
-    :returns: whether nothing went wrong
-    :raises OSError: the tickets cannot be read, or are not to be trusted
+    :param report: called for each import before it is recovered; the claim is
+                   None if its ticket cannot be read
+    :returns: whether there were no errors
+    :raises OSError: the tickets cannot be read or trusted
     """
     went_well = True
 
@@ -241,8 +241,8 @@ def recover(directory: str | None, *, dry_run: bool = False,
         try:
             return _deal(text, dry_run, report)
         except Exception:
-            LOG.exception('An import that was interrupted cannot be set '
-                          'back: %s', text.strip())
+            LOG.exception('Cannot recover an interrupted import: %s',
+                          text.strip())
             went_well = False
             return False
 
@@ -253,7 +253,7 @@ def recover(directory: str | None, *, dry_run: bool = False,
 
 
 def _deal(text: str, dry_run: bool, report: Report) -> bool:
-    """:returns: whether the ticket is of no more use"""
+    """:returns: whether the ticket is not needed any more"""
     try:
         claim = claims.parsed(text)
     except ValueError:
@@ -262,25 +262,25 @@ def _deal(text: str, dry_run: bool, report: Report) -> bool:
         report(None, Rest.UNREADABLE)
         return not dry_run
     if claim.staging != housekeeping.staging_store_path().rstrip('/'):
-        LOG.debug('The import of image %s is that of another Glance',
+        LOG.debug('The import of image %s belongs to another Glance',
                   claim.image_id)
         return False
     found = Import(claim)
     report(claim, found.rest)
     if dry_run:
         return False
-    LOG.warning('The import of image %(image)s was interrupted: its process '
-                'ended; %(rest)s',
+    LOG.warning('The process that imported image %(image)s has ended; '
+                '%(rest)s',
                 {'image': claim.image_id, 'rest': found.rest.value})
     found.finish()
     return True
 
 
 def queue(action: Any, stores: Sequence[str | None], failed: bool) -> None:
-    """Queue an image again, as Glance's tasks do after a failure.
+    """Return an image to queued, as Glance's tasks do after a failure.
 
-    :param stores: to which the image was to be imported
-    :param failed: whether they are to be noted as failed
+    :param stores: the stores that the import was for
+    :param failed: whether to record them as failed
     """
     if action.image_status in ('uploading', 'importing'):
         action.set_image_attribute(status='queued')

@@ -10,7 +10,7 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""Which images the plugin converts, by what their record declares."""
+"""Selecting the images that the plugin converts, by declared format."""
 
 from oslo_config import cfg
 
@@ -22,7 +22,7 @@ CONF.register_opts(opts.OPTS, group=opts.GROUP)
 
 def is_selected(disk_format: str | None, container_format: str | None,
                 ) -> bool:
-    """Whether images of these formats are converted."""
+    """Whether the plugin converts images of these formats."""
     containers = ['ovf']
     if CONF[opts.GROUP].convert_bare_vhd:
         containers.append('bare')

@@ -10,25 +10,24 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""Whether Glance's process is about to end.
+"""Finding out whether Glance's process is shutting down.
 
-Python then waits for the threads of thread pools before it does anything
-else, and Glance cannot go on with its imports: it has no thread for their
-next tasks.
+When it does, Python first waits for the threads of thread pools, and Glance
+cannot continue its imports, because it has no thread for their next tasks.
 """
 
 from concurrent import futures
 
-#: It has one thread, which is started by the first question and then idle.
+#: It has one thread, which the first call starts and which is then idle.
 _pool = futures.ThreadPoolExecutor(1, 'xs-convert-shutdown')
 
 
 def has_begun() -> bool:
-    """Whether Python takes no more work, and waits for its threads."""
+    """Whether Python refuses new work and waits for its threads."""
     try:
         _pool.submit(int)
     except RuntimeError as error:
-        # There is no other way to tell it from a thread that the system
-        # cannot start.
+        # Only the text distinguishes this from a thread that the system cannot
+        # start.
         return 'shutdown' in str(error)
     return False

@@ -20,20 +20,20 @@ _SUFFIX = '.raw'
 
 
 def raw_path(staged: str, task_id: str) -> str:
-    """Where the raw disk goes while it is not in the archive's place.
+    """Return the path of the raw disk until it replaces the archive.
 
-    It begins with the image's id, by which Glance knows what is left of
-    images that were deleted.
+    The name begins with the image's ID, by which Glance recognizes leftovers
+    of deleted images.
 
-    :param staged: the path of the archive
+    :param staged: path of the archive
     """
     return f'{staged}.{task_id}{_SUFFIX}'
 
 
 def remove_raw(staged: str, task_id: str | None = None) -> None:
-    """Remove what is left of the raw disk.
+    """Remove a leftover raw disk.
 
-    :param task_id: of the import that has left it; None for any
+    :param task_id: ID of the import that has left it; None for any
     """
     whose = '*' if task_id is None else glob.escape(task_id)
     for path in glob.glob(f'{glob.escape(staged)}.{whose}{_SUFFIX}*'):
@@ -41,6 +41,6 @@ def remove_raw(staged: str, task_id: str | None = None) -> None:
 
 
 def remove(path: str) -> None:
-    """Remove a file, if it is there."""
+    """Remove a file if it exists."""
     with contextlib.suppress(FileNotFoundError):
         os.unlink(path)

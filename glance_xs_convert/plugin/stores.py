@@ -10,12 +10,12 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""What stores keep of copies that were cut off.
+"""Removing interrupted copies from stores.
 
 A store's driver removes a file that it cannot finish, unless its process is
-killed. The next import of the image would then meet "already exists". Source:
-``add`` in ``_drivers/filesystem.py`` of glance_store; the other drivers of
-OpenStack's are treated of in the documentation.
+killed. In that case the next import of the image would fail with "already
+exists". Source: ``add`` in ``_drivers/filesystem.py`` of glance_store. The
+documentation covers OpenStack's other drivers.
 """
 
 from collections.abc import Collection
@@ -30,19 +30,19 @@ from glance_xs_convert.plugin import staging
 
 CONF = cfg.CONF
 
-#: The names of the driver that keeps images in files named by their ids.
+#: The names of the driver that keeps images in files named after their IDs.
 _FILE_DRIVERS = ('file', 'filesystem')
 _FILE_SCHEME = 'file://'
-#: Where the options of a Glance without named stores are.
+#: The group of options of a Glance without named stores.
 _ONLY_STORE = 'glance_store'
 
 
 def remove_cut(store: str | None, image_id: str, kept: Collection[str],
                ) -> None:
-    """Remove what a store has of an image that has no data there.
+    """Remove a store's data of an image unless it belongs to the image.
 
-    :param store: the store's name; None where Glance has but one
-    :param kept: the URLs of the data that the image has
+    :param store: name of the store, or None for Glance's only store
+    :param kept: URLs of the data that belongs to the image
     """
     for directory in _directories(store):
         path = os.path.join(directory, image_id)
@@ -51,7 +51,7 @@ def remove_cut(store: str | None, image_id: str, kept: Collection[str],
 
 
 def _directories(store: str | None) -> Iterator[str]:
-    """Where a store has its files; nowhere if it is of another kind."""
+    """Yield a store's directories; none if it is of another kind."""
     if store is None:
         group, driver = _ONLY_STORE, CONF.glance_store.default_store
     else:
@@ -60,7 +60,7 @@ def _directories(store: str | None) -> Iterator[str]:
         options = CONF[group]
         if options.filesystem_store_datadirs:
             for entry in options.filesystem_store_datadirs:
-                # A priority may come behind a colon.
+                # A priority may follow after a colon.
                 yield entry.rsplit(':', 1)[0].strip()
         elif options.filesystem_store_datadir:
             yield options.filesystem_store_datadir
@@ -69,13 +69,13 @@ def _directories(store: str | None) -> Iterator[str]:
 def remove_locations(context: Any, image_id: str, *, pending: bool) -> None:
     """Remove locations of an image from Glance's database.
 
-    Glance makes pending ones when it copies to several stores in parallel,
-    and shows them nowhere; and it keeps those of data that it could not
-    find when it deleted it. Source: ``async_/flows/``
+    When Glance copies to several stores in parallel, it makes pending
+    locations and does not show them anywhere. It also keeps the location of
+    data that it tried to delete but did not find. Source: ``async_/flows/``
     ``parallel_api_image_import.py`` and ``common/store_utils.py``.
 
-    :param context: that of an administrator
-    :param pending: whether to remove none but the pending ones
+    :param context: context of an administrator
+    :param pending: whether to remove only pending locations
     """
     api = db.get_api()
     for location in api.image_get(context, image_id)['locations']:

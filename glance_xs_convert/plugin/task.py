@@ -10,9 +10,9 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""The image-import plugin: what Glance calls.
+"""The image-import plugin, as Glance calls it.
 
-Source for what a plugin gets and has to leave behind: Glance,
+Source for a plugin's arguments and duties: Glance,
 ``async_/flows/api_image_import.py`` and ``plugins/image_conversion.py``.
 """
 
@@ -50,39 +50,39 @@ CONF = cfg.CONF
 CONF.register_opts(opts.OPTS, group=opts.GROUP)
 
 _FILE_SCHEME = 'file://'
-#: The processor time for any archive, in seconds, and for each MiB of it: a
-#: hundred times what an honest one takes.
+#: The processor time for any archive, and for each of its MiB, in seconds: a
+#: hundred times what a genuine one needs.
 _CPU_TIME = 60
 _CPU_TIME_PER_MIB = 10
 _SIGNATURE_PREFIX = 'img_signature'
 
-#: The import method whose own task sets the image back and cleans staging
-#: when a later task fails.
+#: The import method whose own task restores the image and cleans the staging
+#: area if a later task fails.
 _WEB_DOWNLOAD = 'web-download'
-#: That of this one does so twice, and fails at it: the image would stay
-#: locked for an hour, and the reason be lost.
+#: The import method whose own task does so twice and fails: the image would
+#: stay locked for an hour, and the reason would be lost.
 _GLANCE_DOWNLOAD = 'glance-download'
 
 
 class _GlanceEnds(Exception):
-    """Raised to give up a conversion that Glance could not go on from."""
+    """Raised to give up a conversion because Glance is shutting down."""
 
 
 class ConversionFailed(glance_exception.UploadException):
-    """The image is refused; the text reaches the message of its task."""
+    """The image is refused; Glance copies the text to its task's message."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Import:
     """The import that a task belongs to.
 
-    :ivar task_id: of Glance's task, in its database
-    :ivar request_id: of the request for it
-    :ivar method: such as web-download
-    :ivar stores: the names of those to which the image is imported, none if
-                  Glance has but one
-    :ivar task_repo: where Glance's tasks are
-    :ivar image_repo: where the images are
+    :ivar task_id: ID of the task in Glance's database
+    :ivar request_id: ID of the request for the import
+    :ivar method: import method, such as web-download
+    :ivar stores: names of the stores that the image is imported to; empty if
+                  Glance has a single store
+    :ivar task_repo: Glance's repository of tasks
+    :ivar image_repo: Glance's repository of images
     :ivar action_wrapper: Glance's ImportActionWrapper for the image
     """
 
@@ -100,7 +100,7 @@ class Import:
 
 
 class ConvertXenServerImage(task.Task):
-    """Replaces a XenServer archive in staging by the raw disk in it."""
+    """Replaces a staged XenServer image by its raw disk."""
 
     default_provides = 'file_path'
 
@@ -109,17 +109,17 @@ class ConvertXenServerImage(task.Task):
         self._messages = task_messages.TaskMessages(
             task_repo=of.task_repo, task_id=of.task_id,
             action_wrapper=of.action_wrapper)
-        #: The path of the archive; None until the image is known to be one
-        #: that the plugin converts.
+        #: The path of the archive; None until it is known that the plugin
+        #: converts the image.
         self._staged: str | None = None
-        #: What gives the image's record back what the conversion changed.
+        #: The change that restores the image's record.
         self._undo: image_record.Change | None = None
         super().__init__(name=name)
 
     def execute(self, file_path: str, **kwargs: Any) -> str:
-        """Convert the staged data, if the image is a XenServer one.
+        """Convert the staged data if it is a XenServer image.
 
-        :param file_path: the URI of the staged data
+        :param file_path: URI of the staged data
         :returns: the URI, unchanged
         :raises ConversionFailed: the image is refused
         """
@@ -142,25 +142,25 @@ class ConvertXenServerImage(task.Task):
                 staged, raw, image_record.wanted_disk(image))
             self._replace(staged, raw, outcome)
         except _GlanceEnds as error:
-            # Glance has another message for it.
+            # Glance would show another message.
             self._messages.fail(recovery.MESSAGE)
             raise ConversionFailed(recovery.MESSAGE) from error
         except exceptions.XsConvertError as error:
-            LOG.error('Image %(image)s is not converted: %(error)s',
+            LOG.error('Cannot convert image %(image)s: %(error)s',
                       {'image': self._import.image_id, 'error': error})
             raise ConversionFailed(
                 f'The XenServer image cannot be converted: {error}.'
             ) from error
-        LOG.info('Image %(image)s converted: %(layers)d layers, %(size)d '
+        LOG.info('Converted image %(image)s: %(layers)d layers, %(size)d '
                  'bytes', {'image': self._import.image_id,
                            'layers': outcome.layers,
                            'size': outcome.virtual_size})
         return file_path
 
     def revert(self, result: Any, **kwargs: Any) -> None:
-        """Leave the image as it was, and nothing of it in staging.
+        """Restore the image, and remove its files from the staging area.
 
-        :param result: a Failure if it was this task that failed
+        :param result: a Failure if this task failed itself
         """
         if self._staged is None:
             return
@@ -175,10 +175,10 @@ class ConvertXenServerImage(task.Task):
                 if cleans_up:
                     recovery.queue(action, self._import.stores, failed_here)
         except glance_exception.TaskAbortedError:
-            LOG.warning('Image %s is imported by another task now',
+            LOG.warning('Another task imports image %s now',
                         self._import.image_id)
         except glance_exception.NotFound:
-            LOG.warning('Image %s was deleted while it was imported',
+            LOG.warning('Image %s was deleted during its import',
                         self._import.image_id)
             staging.remove(self._staged)
         else:
@@ -189,11 +189,11 @@ class ConvertXenServerImage(task.Task):
 
     def _convert_in_turn(self, staged: str, raw: str, disk: str | None,
                          ) -> protocol.Outcome:
-        """Convert as soon as not too many others do.
+        """Wait for a turn, and convert the image.
 
-        :param staged: the path of the archive
-        :param raw: the path of the raw disk
-        :param disk: the one that is wanted of an export with several
+        :param staged: path of the archive
+        :param raw: path of the raw disk
+        :param disk: the user's choice, if an export holds several disks
         """
         group = CONF[opts.GROUP]
         request = protocol.Request(
@@ -211,12 +211,12 @@ class ConvertXenServerImage(task.Task):
                 progress_timeout=group.progress_timeout)
 
     def _check_glance(self) -> None:
-        """See that Glance can go on with the import after the conversion.
+        """Check that Glance can continue the import after the conversion.
 
-        :raises _GlanceEnds: its process is about to end
+        :raises _GlanceEnds: Glance's process is shutting down
         """
         if shutdown.has_begun():
-            LOG.warning('The conversion of image %s is given up: Glance is '
+            LOG.warning('Giving up the conversion of image %s: Glance is '
                         'shutting down', self._import.image_id)
             raise _GlanceEnds
 
@@ -237,9 +237,10 @@ class ConvertXenServerImage(task.Task):
 
     def _replace(self, staged: str, raw: str, outcome: protocol.Outcome,
                  ) -> None:
-        """Put the raw disk in the archive's place.
+        """Replace the archive by the raw disk.
 
-        :raises ConverterStopped: what is needed to undo it cannot be kept
+        :raises ConverterStopped: the change that undoes this cannot be
+                                  recorded
         """
         group = CONF[opts.GROUP]
         with self._import.action_wrapper as action:
@@ -261,7 +262,7 @@ class ConvertXenServerImage(task.Task):
             f'{outcome.virtual_size} bytes{_warning(outcome.guest)}')
 
     def _end_import(self, error: BaseException) -> None:
-        """Say why the import failed, and release the image."""
+        """Record why the import failed, and release the image."""
         self._messages.fail(
             str(error) if isinstance(error, ConversionFailed)
             else 'The XenServer image could not be converted')
@@ -269,28 +270,28 @@ class ConvertXenServerImage(task.Task):
 
 
 def _processor_time(limit: int, archive_size: int) -> int:
-    """The processor time for an archive, in seconds; 0 for no limit.
+    """Return the processor time for an archive in seconds; 0 for no limit.
 
-    :param limit: for the largest archives
-    :param archive_size: in bytes
+    :param limit: limit for the largest archives
+    :param archive_size: size of the archive, in bytes
     """
     return min(limit, _CPU_TIME + _CPU_TIME_PER_MIB * archive_size // units.Mi)
 
 
 def _warning(guest: protocol.Guest | None) -> str:
-    """What the user has to know of the guest, for the end of a message."""
+    """Return a warning about the guest, to append to a message."""
     if guest is None or not guest.is_paravirtualized:
         return ''
     return ('. Warning: the guest was paravirtualized. To boot under KVM, '
-            'it needs a kernel with a boot loader of its own')
+            'it needs its own boot loader and a kernel that supports KVM')
 
 
 def _check_signature(image: Any) -> None:
-    """Refuse an image whose signature Glance would check later.
+    """Refuse an image with a signature, which Glance would verify later.
 
-    :raises SignedImage: it has one
+    :raises SignedImage: the image has a signature
     """
-    # Glance's own mapping gives nothing when it is iterated.
+    # Iterating over Glance's own mapping does not yield anything.
     if any(name.startswith(_SIGNATURE_PREFIX)
            for name in dict(image.extra_properties)):
         raise exceptions.SignedImage(
@@ -300,10 +301,10 @@ def _check_signature(image: Any) -> None:
 
 
 def get_flow(**kwargs: Any) -> linear_flow.Flow:
-    """The flow that Glance adds to an import.
+    """Return the flow that Glance adds to an import.
 
-    It only constructs: when it raises, stevedore logs the error and Glance
-    stores images unconverted.
+    It must not fail: stevedore would only log the error, and Glance would
+    store the image unconverted.
 
     :param kwargs: task_id, task_type, task_repo, image_repo, admin_repo,
                    action_wrapper, backend (the stores) and import_req
@@ -311,7 +312,7 @@ def get_flow(**kwargs: Any) -> linear_flow.Flow:
     import_req = kwargs.get('import_req') or {}
     of = Import(
         task_id=kwargs['task_id'],
-        # Without it, the import is still told from others.
+        # Without a request ID, the task's ID identifies the import.
         request_id=getattr(kwargs.get('context'), 'request_id', None)
         or kwargs['task_id'],
         method=import_req.get('method', {}).get('name', ''),
@@ -324,18 +325,18 @@ def get_flow(**kwargs: Any) -> linear_flow.Flow:
     try:
         _claim(of, convert)
     except Exception:
-        LOG.exception('The import of image %s cannot be set back if Glance '
-                      'is stopped', of.image_id)
+        LOG.exception('The import of image %s cannot be recovered if Glance '
+                      'stops', of.image_id)
     return linear_flow.Flow(kwargs['task_type']).add(convert)
 
 
 def _claim(of: Import, convert: ConvertXenServerImage) -> None:
-    """Let the import be set back, should Glance be stopped before its end.
+    """Claim the import, so that it can be recovered if Glance stops.
 
     :param convert: the task, which lives as long as the import's flow
     """
     image = of.image_repo.get(of.image_id)
-    # What glance-download brings is only known when it has begun.
+    # The format of a glance-download is not known before it begins.
     if of.method == _GLANCE_DOWNLOAD or selection.is_selected(
             image.disk_format, image.container_format):
         keeper.keeper.claim(claims.Claim(

@@ -10,7 +10,7 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""The tasks of imports in Glance's database, and the messages in them."""
+"""Import tasks in Glance's database, and their messages."""
 
 from collections.abc import Callable
 import math
@@ -21,19 +21,19 @@ from glance.common import exception as glance_exception
 from glance.common.scripts import utils as script_utils
 from glance.common import utils as glance_utils
 
-#: How often a message is changed, in seconds.
+#: The shortest time between two messages, in seconds.
 _INTERVAL = 1.0
 
-#: Calls again what fails because SQLite's file is locked; Glance before 33
-#: has no such thing.
+#: Repeats a call that fails because SQLite's file is locked. Glance before 33
+#: does not have this function.
 retried: Callable[[Callable[[], None]], None] = getattr(
     glance_utils, 'retry_on_db_lock', lambda call: call())
 
 
 class TaskMessages:
-    """The messages that the owner of an image reads while it is imported.
+    """The messages that the owner of an image reads during its import.
 
-    :param task_id: of the task that imports the image
+    :param task_id: ID of the task that imports the image
     :param action_wrapper: Glance's ImportActionWrapper for the image
     """
 
@@ -45,7 +45,7 @@ class TaskMessages:
         self._told_at = -math.inf
 
     def tell(self, text: str) -> None:
-        """Show a text, unless another was shown less than a second ago.
+        """Show a text, unless the last one is less than a second old.
 
         :raises TaskAbortedError: the import is no longer wanted, or another
                                   task imports the image now
@@ -55,15 +55,15 @@ class TaskMessages:
             self.tell_now(text)
 
     def tell_now(self, text: str) -> None:
-        """Show a text, whenever the last one was shown.
+        """Show a text without delay.
 
-        It raises what ``tell`` does.
+        It raises the same errors as ``tell``.
         """
         retried(lambda: self._save(text))
         self._told_at = time.monotonic()
 
     def fail(self, text: str) -> None:
-        """Fail the task, unless it has ended or is gone."""
+        """Mark the task as failed, unless it has ended or is gone."""
         fail(self._task_repo, self._task_id, text)
 
     def _save(self, text: str) -> None:
@@ -79,12 +79,12 @@ class TaskMessages:
 
 
 def fail(task_repo: Any, task_id: str, text: str) -> None:
-    """Fail a task, unless it has ended or is gone."""
+    """Mark a task as failed, unless it has ended or is gone."""
     _end(task_repo, task_id, lambda task: task.fail(text))
 
 
 def succeed(task_repo: Any, task_id: str, image_id: str) -> None:
-    """Let a task have imported an image, unless it has ended or is gone."""
+    """Mark a task as successful, unless it has ended or is gone."""
     _end(task_repo, task_id,
          lambda task: task.succeed({'image_id': image_id}))
 
@@ -93,7 +93,7 @@ def _end(task_repo: Any, task_id: str, end: Callable[[Any], None]) -> None:
     def call() -> None:
         task = script_utils.get_task(task_repo, task_id)
         if task is not None and task.status == 'pending':
-            # Glance does not let it fail before it was begun.
+            # In Glance, a task cannot fail before it begins.
             task.begin_processing()
             task_repo.save(task)
         if task is not None and task.status == 'processing':

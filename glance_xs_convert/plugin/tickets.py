@@ -10,11 +10,11 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""Tickets: files that stay locked for as long as their process lives.
+"""Tickets, which are files that stay locked as long as their process lives.
 
-The kernel releases the lock at any end of the process, so a ticket that lies
-there unlocked tells that its holder came to no orderly end. Locks of this
-kind, flock(2), are the host's: a directory of tickets serves one host.
+The kernel releases the lock however the process ends, so an unlocked ticket
+shows that its holder did not end properly. Locks of this kind, flock(2), are
+local to the host, so a directory of tickets serves one host.
 """
 
 from collections.abc import Callable
@@ -31,9 +31,9 @@ import uuid
 
 
 class Ticket:
-    """A ticket that is held.
+    """A ticket that this process holds.
 
-    :ivar name: sorts behind those of all that were drawn before
+    :ivar name: its name, which sorts after those of all earlier tickets
     """
 
     def __init__(self, path: str, file: io.FileIO) -> None:
@@ -42,30 +42,30 @@ class Ticket:
         self._file = file
 
     def add(self, text: str) -> None:
-        """Write more text on it, that lasts when this returns.
+        """Add text, which is durable when this returns.
 
-        :raises OSError: it cannot be written
+        :raises OSError: the ticket cannot be written
         """
         os.write(self._file.fileno(), text.encode())
         os.fsync(self._file.fileno())
 
     def release(self) -> None:
-        """Remove it: its holder is through."""
+        """Remove the ticket, because its holder has finished."""
         with contextlib.suppress(FileNotFoundError):
             os.unlink(self._path)
         self.drop()
 
     def drop(self) -> None:
-        """Let go of it, for others to find."""
+        """Unlock the ticket and leave it for others to find."""
         self._file.close()
 
 
 class Box:
     """The tickets of one kind in a directory.
 
-    :param directory: one for each user and host in the directory for
-                      temporary files if it is None
-    :param suffix: of the names of the tickets
+    :param directory: the directory, or None for one named after the user's ID
+                      below the directory for temporary files
+    :param suffix: suffix of the tickets' names
     """
 
     def __init__(self, directory: str | None, suffix: str) -> None:
@@ -77,10 +77,10 @@ class Box:
         self._unfinished = re.compile(r'\.' + name)
 
     def draw(self, text: str = '') -> Ticket:
-        """A new ticket, with a text on it.
+        """Draw a new ticket with a text on it.
 
-        :raises OSError: it cannot be written, or the directory is not to be
-                         trusted
+        :raises OSError: the ticket cannot be written, or the directory cannot
+                         be trusted
         """
         with contextlib.suppress(FileExistsError):
             os.mkdir(self.directory, 0o700)
@@ -105,12 +105,12 @@ class Box:
         return ticket
 
     def names(self) -> list[str]:
-        """The names of all tickets in the order in which they were drawn."""
+        """Return the names of all tickets, in the order of drawing."""
         return sorted(filter(self._name.fullmatch,
                              os.listdir(self.directory)))
 
     def is_held(self, name: str) -> bool:
-        """Whether a ticket is there, and so is the process that drew it."""
+        """Whether a ticket exists and its holder is alive."""
         try:
             with self._take(name):
                 return False
@@ -120,12 +120,11 @@ class Box:
             return True
 
     def collect(self, deal: Callable[[str], bool]) -> None:
-        """Remove the tickets that have no holder any more.
+        """Remove the tickets whose holders are gone.
 
-        :param deal: called with the text of each; nobody else gets to hear
-                     of it meanwhile, and the ticket stays unless the answer
-                     is True
-        :raises OSError: they cannot be read, or are not to be trusted
+        :param deal: called with the text of each; meanwhile nobody else can
+                     take the ticket, which stays unless the result is True
+        :raises OSError: the tickets cannot be read or trusted
         """
         if not os.path.lexists(self.directory):
             return
@@ -142,13 +141,13 @@ class Box:
     def _check_owner(self) -> None:
         found = os.lstat(self.directory)
         if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
-            raise PermissionError('it belongs to somebody else')
+            raise PermissionError('it belongs to another user')
         if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-            raise PermissionError('others can write to it')
+            raise PermissionError('other users can write to it')
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[int]:
-        """The directory's descriptor, while nobody else draws."""
+        """Yield the directory's descriptor while nobody else draws."""
         descriptor = os.open(self.directory, os.O_RDONLY)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
@@ -157,17 +156,17 @@ class Box:
             os.close(descriptor)
 
     def _remove_unfinished(self) -> None:
-        """Nobody else draws now, so nobody will finish these any more."""
+        """Remove unfinished tickets, while nobody else draws."""
         for name in filter(self._unfinished.fullmatch,
                            os.listdir(self.directory)):
             os.unlink(self._path(name))
 
     @contextlib.contextmanager
     def _take(self, name: str) -> Iterator[str]:
-        """The text of a ticket without a holder, locked meanwhile.
+        """Lock a ticket without a holder, and yield its text.
 
-        :raises BlockingIOError: it has a holder
-        :raises FileNotFoundError: it is not there any more
+        :raises BlockingIOError: the ticket has a holder
+        :raises FileNotFoundError: the ticket does not exist any more
         """
         with open(self._path(name), 'r+', errors='replace') as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -10,10 +10,10 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""Taking turns: so many at once on a host, first come, first served.
+"""Taking turns: a limited number at once on a host, first come, first served.
 
-Everybody who comes draws a ticket. The oldest tickets have their turn; those
-whose process has ended do not count.
+Every conversion draws a ticket, and the oldest tickets have their turn.
+Tickets whose process has ended do not count.
 """
 
 from collections.abc import Callable
@@ -24,7 +24,7 @@ import time
 from glance_xs_convert import exceptions
 from glance_xs_convert.plugin import tickets
 
-#: How often somebody who waits looks, in seconds.
+#: The interval of checks while waiting, in seconds.
 _INTERVAL = 0.5
 _SUFFIX = '.turn'
 
@@ -32,21 +32,21 @@ _SUFFIX = '.turn'
 @contextlib.contextmanager
 def turn(limit: int, waiting: Callable[[int], None],
          directory: str | None = None) -> Iterator[None]:
-    """Wait for a turn, and have it.
+    """Wait for a turn, and hold it.
 
-    :param limit: how many may have their turn at once; 0 for any number
-    :param waiting: called again and again while waiting, with the number of
-                    those who came before; what it raises ends the wait
-    :param directory: where the tickets are
-    :raises ConverterStopped: no ticket can be written
+    :param limit: number of turns at a time; 0 for no limit
+    :param waiting: called repeatedly while waiting, with the number of those
+                    ahead; an error that it raises ends the wait
+    :param directory: directory of the tickets
+    :raises ConverterStopped: the ticket cannot be written
     """
     box = tickets.Box(directory, _SUFFIX)
     try:
         ticket = box.draw()
     except OSError as error:
         raise exceptions.ConverterStopped(
-            f'{box.directory}, where conversions take their turns, cannot '
-            f'be used: {error.strerror or error}') from error
+            f'the directory {box.directory}, in which conversions take turns, '
+            f'cannot be used: {error.strerror or error}') from error
     try:
         while limit and (ahead := _ahead(box, ticket)) >= limit:
             waiting(ahead)
@@ -65,6 +65,6 @@ def remove_left(directory: str | None) -> None:
 
 
 def _ahead(box: tickets.Box, ticket: tickets.Ticket) -> int:
-    """How many that came before are still there."""
+    """Count the holders of earlier tickets."""
     return sum(box.is_held(name) for name in box.names()
                if name < ticket.name)

@@ -343,7 +343,7 @@ class TestKilledConverting(RecoveryCase):
     def test_by_hand(self):
         with self.new_image('killed') as image_id:
             with self.glance_down(image_id):
-                expected = [(image_id, 'the image is queued again')]
+                expected = [(image_id, 'returning the image to queued')]
                 for options in (['--dry-run'], ['--dry-run'], []):
                     self.assertEqual(expected, self.recover(*options))
                 self.assertEqual([], self.recover())

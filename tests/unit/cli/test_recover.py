@@ -27,7 +27,7 @@ HAS_GLANCE = importlib.util.find_spec('glance') is not None
 
 class Recover(base.CommandCase):
 
-    ROW = ('6761fb1f', 'd8a54', 'the image is queued again')
+    ROW = ('6761fb1f', 'd8a54', 'returning the image to queued')
 
     def setUp(self):
         super().setUp()

@@ -52,7 +52,7 @@ class Host(test_recovery.RecoveryCase):
         self.copy('fast')
         self.cut_copy('slow')
         self.ticket.drop()
-        row = (self.image_id, self.task_id, 'the image is queued again')
+        row = (self.image_id, self.task_id, 'returning the image to queued')
         for dry_run in (True, True, False):
             self.assertEqual([row], self.run_it(dry_run, default=dry_run))
         self.assertEqual([], self.run_it())
@@ -77,7 +77,7 @@ class Host(test_recovery.RecoveryCase):
                 recovery.Import, 'finish', autospec=True,
                 side_effect=RuntimeError):
             error = self.assertRaises(host.RecoveryFailed, self.run_it)
-        self.assertEqual('not all imports could be set back', str(error))
+        self.assertEqual('some imports could not be recovered', str(error))
 
     def test_configuration_is_wrong(self):
         self.config.write_text('nothing of the kind')

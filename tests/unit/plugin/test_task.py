@@ -106,7 +106,7 @@ class Convert(TaskCase):
         self.assertEqual(
             'Converted the XenServer image: 1 layer, 3145728 bytes. '
             'Warning: the guest was paravirtualized. To boot under KVM, it '
-            'needs a kernel with a boot loader of its own',
+            'needs its own boot loader and a kernel that supports KVM',
             self.task_repo.get(self.task_id).message)
 
     def test_disk_that_nobody_has_chosen(self):

@@ -202,13 +202,13 @@ class Directory(unittest.TestCase):
         if os.getuid():
             self.skipTest('only root can give a directory away')
         os.chown(self.default, 12345, 12345)
-        self.assert_not_used('somebody else')
+        self.assert_not_used('another user')
 
     def test_others_may_write(self):
         for mode in (0o770, 0o707):
             self.default.mkdir()
             self.default.chmod(mode)
-            self.assert_not_used('others can write')
+            self.assert_not_used('other users can write')
             self.default.rmdir()
 
     def test_no_directory(self):
@@ -218,6 +218,6 @@ class Directory(unittest.TestCase):
                      lambda: self.default.symlink_to(target),
                      lambda: self.default.symlink_to('nowhere')):
             make()
-            self.assert_not_used('somebody else')
+            self.assert_not_used('another user')
             self.default.unlink()
         self.assertEqual([], os.listdir(target))

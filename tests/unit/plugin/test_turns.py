@@ -214,7 +214,7 @@ class Directory(TurnsCase):
         self.directory.chmod(0o707)
         with (self.assertRaisesRegex(
                 exceptions.ConverterStopped,
-                f'{self.directory}, .*: others can write to it'),
+                f'{self.directory}, .*: other users can write to it'),
               self.turn(1)):
             self.fail('it can be used')
 
