@@ -62,6 +62,8 @@ _LOGIN = (ksa_exceptions.Unauthorized, ksa_exceptions.AuthPluginException,
           ksa_exceptions.AuthorizationFailure)
 _CONNECTION = (ksa_exceptions.ConnectionError, OSError)
 _MOST_RETRY_AFTER = 120.0
+#: How often the versions of the image service are asked for again.
+_DISCOVERIES = 4
 
 
 class Cloud:
@@ -75,16 +77,24 @@ class Cloud:
                  clock: patience.Clock) -> None:
         self.connection = connection
         self.clock = clock
-        self._proxy = _checked(lambda: connection.image)
 
     def log_in(self) -> None:
-        """Get the first token.
+        """Get the first token, and look for the image service.
 
         :raises LoginFailed: the credentials are missing or wrong
+        :raises Unreachable: there is no image service that answers
         """
         session = self.connection.session
         auth: Any = session.auth
         self._access = self._retried(lambda: auth.get_access(session))
+        self._proxy: Any = self._retried(self._service, _DISCOVERIES)
+
+    def _service(self) -> Any:
+        """The image service, which is asked for its versions."""
+        try:
+            return self.connection.image
+        except sdk_exceptions.SDKException as error:
+            raise ConnectionError(str(error)) from error
 
     @property
     def project_id(self) -> str | None:

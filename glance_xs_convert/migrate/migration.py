@@ -46,6 +46,9 @@ OLD = (KEEP, HIDE, DEACTIVATE, DELETE)
 #: So often an import is begun anew where the archive is not at fault.
 IMPORTS = 3
 _LOCK = 'os_glance_import_task'
+#: How long an import that has failed may go on to hold its image, in seconds.
+#: Some failures of Glance's own leave it locked for an hour.
+_RELEASE = 20.0
 #: How much of a message is put into a property.
 _LONGEST_REASON = 1000
 
@@ -290,11 +293,15 @@ class Migration:
         for pause in patience.polls():
             self.cloud.clock.pause(pause)
             task = self.cloud.newest_task(new_id)
+            limit = self.settings.deadline
             if task is None or task['status'] in ('success', 'failure'):
                 new = self._present(new_id)
                 if _LOCK not in new and new['status'] in ('queued', 'active'):
                     return _Ending(new, _said(task), size)
                 shows: tuple[Any, ...] = new['status'], new['updated_at']
+                if task is not None and task['status'] == 'failure':
+                    limit = min(limit, _RELEASE)
+                    message = _said(task)
             else:
                 shows = task['id'], task['message'], task['updated_at']
                 message = _said(task) or message
@@ -303,12 +310,12 @@ class Migration:
                           task_text.fraction(message))
             if shows != seen:
                 seen, since = shows, time.monotonic()
-            elif time.monotonic() - since > self.settings.deadline:
+            elif time.monotonic() - since > limit:
                 break
         self.cloud.delete(new_id)
         raise errors.Stuck(
-            f'the import showed no progress for {self.settings.deadline:.0f} '
-            'seconds, and was given up'
+            f'the import showed no progress for {limit:.0f} seconds, and was '
+            'given up'
             + (f'; it last said: {message}' if message else ''))
 
     def _present(self, new_id: str) -> cloud_.Image:

@@ -248,6 +248,24 @@ class TestFailures(MigrationCase):
         self.assertIn(first, self.cloud.deleted)
         self.assert_done()
 
+    def test_failed_import_that_leaves_its_image_locked(self):
+        go_on = self.cloud._go_on
+        first = names.new_id('old', 0)
+
+        def fail(task, image):
+            if image['id'] != first:
+                go_on(task, image)
+            else:
+                image['status'] = 'importing'
+                task |= {'status': 'failure', 'message': 'no luck'}
+
+        self.cloud._go_on = fail
+        clock = iter(range(0, 10 ** 6, 15))
+        with mock.patch('time.monotonic', lambda: next(clock)):
+            self.migrate(deadline=3600)
+        self.assertIn(first, self.cloud.deleted)
+        self.assert_done()
+
     def test_quota(self):
         def refuse(*arguments):
             raise errors.OutOfQuota('Glance says: no more')
