@@ -210,6 +210,30 @@ class Demo:
         self.nothing_left([image_id])
         self.client.images.delete(image_id)
 
+    def migrated_image(self, image: Image) -> None:
+        """Migrate an image that was stored when there was no filter."""
+        self.cloud.edit_pipeline(str)
+        shown = self.run(
+            'openstack', 'image', 'create', '--file', str(image.path),
+            '--disk-format', 'vhd', '--container-format', 'ovf', '-c', 'id',
+            'from before')
+        old_id = dict(TABLE_ROW.findall(shown))['id']
+        self.expect(self.show(old_id), status='active', disk_format='vhd')
+        self.run('glance-xs-convert', 'migrate', 'list', '--fit-width')
+        self.run('glance-xs-convert', 'migrate', 'run', '--verify',
+                 '--fit-width')
+        say('\nThe new image has its name now; the old one is hidden:')
+        new_id = self.show(old_id)['xs_convert_replaced_by']
+        record = self.show(new_id)
+        self.expect(record, status='active', disk_format='raw',
+                    name='from before', xs_convert_source_image=old_id)
+        disk = self.directory / 'disk.raw'
+        self.run('glance', 'image-download', '--file', str(disk), new_id)
+        self.compare(disk, image.sha256, record)
+        self.nothing_left(sorted((old_id, new_id)))
+        for image_id in (old_id, new_id):
+            self.client.images.delete(image_id)
+
     def broken_image(self, image: Image) -> None:
         """Import an image that must be refused."""
         image_id, status = self.import_image(image)
@@ -300,6 +324,9 @@ def demonstrate(stack: contextlib.ExitStack,
 
     headline('Importing a broken XenServer image, without its base')
     demo.broken_image(make_broken_image(directory))
+
+    headline('An image from before, stored as it was: one call migrates all')
+    demo.migrated_image(image)
     headline('Everything worked')
     if arguments.keep:
         stack.pop_all()

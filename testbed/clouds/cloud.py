@@ -126,6 +126,7 @@ class _Host:
                  detach: bool) -> None:
         suffix = '-%d' % number if number else ''
         self.etc = directory / 'etc' / ('glance' + suffix)
+        self.paste = self.etc / 'glance-api-paste.ini'
         self.staging = directory / ('staging' + suffix)
         self.tasks = directory / ('tasks' + suffix)
         self.turns = directory / ('turns' + suffix)
@@ -268,8 +269,7 @@ class Cloud:
 
     def _write_configuration(self, host: _Host) -> None:
         host.etc.mkdir(parents=True)
-        paste = host.etc / 'glance-api-paste.ini'
-        paste.write_text(self._edit_paste(_packaged_paste()))
+        host.paste.write_text(self._edit_paste(_packaged_paste()))
         imports = dict(self._import_config)
         if len(self._hosts) > 1:
             imports['xs_convert'] = {
@@ -294,7 +294,7 @@ class Cloud:
                 'project_domain_id': 'default',
             },
             'oslo_concurrency': {'lock_path': self.directory / 'lock'},
-            'paste_deploy': {'flavor': 'keystone', 'config_file': paste},
+            'paste_deploy': {'flavor': 'keystone', 'config_file': host.paste},
             'wsgi': {'python_interpreter': sys.executable},
         }
         for part in (self._store_options(host), self._options):
@@ -387,6 +387,15 @@ class Cloud:
             host.service.stop()
             host.service.start()
             host.service.wait()
+
+    def edit_pipeline(self, edit_paste: abc.Callable[[str], str]) -> None:
+        """Restart Glance with another glance-api-paste.ini.
+
+        :param edit_paste: function that edits the packaged text
+        """
+        for host in self._hosts:
+            host.paste.write_text(edit_paste(_packaged_paste()))
+        self.restart_glance()
 
     def stop_command(self) -> str:
         """Return a shell command that stops and removes a detached cloud."""

@@ -27,7 +27,7 @@ from testbed.clouds import services
 
 _CHUNK = 64 * 1024
 _ID = re.compile(r'[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}')
-_NOT_PASSED_ON = {'connection', 'keep-alive', 'transfer-encoding', 'host'}
+_NOT_PASSED_ON = {'connection', 'keep-alive', 'transfer-encoding'}
 
 
 class _Server(http.server.ThreadingHTTPServer):
