@@ -28,6 +28,8 @@ from unittest import mock
 from glance_xs_convert import exceptions
 from glance_xs_convert import files
 
+from tests.unit import cases
+
 #: Writes a target until it is killed; its argument is the path.
 WRITER = '''
 import os, sys, time
@@ -56,6 +58,7 @@ class FilesCase(unittest.TestCase):
 
     def begin(self):
         """Have another process write the target."""
+        cases.heed_signals(self)
         process = subprocess.Popen(
             [sys.executable, '-c', WRITER, self.target],
             stdout=subprocess.PIPE)
