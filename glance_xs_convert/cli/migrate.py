@@ -27,6 +27,7 @@ from typing import Any
 from typing import TextIO
 from typing import TYPE_CHECKING
 
+from cliff import columns
 from cliff import lister
 
 from glance_xs_convert.cli import common
@@ -40,6 +41,13 @@ if TYPE_CHECKING:
     from glance_xs_convert.migrate import cloud as cloud_
     from glance_xs_convert.migrate import migration
     from glance_xs_convert.migrate import runner as runner_
+
+    _TextColumn = columns.FormattableColumn[str]
+else:
+    _TextColumn = columns.FormattableColumn
+
+#: How many characters of a sum are shown to people.
+_SHOWN_SUM = 16
 
 _Table = tuple[Sequence[str], Iterable[Sequence[Any]]]
 
@@ -310,7 +318,16 @@ class Report(migrate_common.CloudCommand, lister.Lister):
                   for name in report.FIELDS) for line in made]
 
 
+class _Sum(_TextColumn):
+    """An algorithm and a sum, of which people see the beginning."""
+
+    def human_readable(self) -> str:
+        return self._value[:_SHOWN_SUM] + '…' if self._value else ''
+
+
 def _shown(name: str, value: Any) -> Any:
+    if name.endswith('sum'):
+        return _Sum(value)
     if name in ('archive', 'disk') and value is not None:
         return common.Size(value)
     return text.printable(value) if name == 'name' else value

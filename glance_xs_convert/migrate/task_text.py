@@ -20,7 +20,7 @@ _REFUSAL = 'The XenServer image cannot be converted'
 _PASSING = re.compile(
     r'no (?:space|progress)|not enough space|was (?:stopped|silent)|'
     r'ended unexpectedly|took more than|memory|'
-    r'cannot be (?:fully confined|used|run|read|written|opened)')
+    r'cannot be (?:fully confined|ended|used|run|read|written|opened)')
 _CONVERTED = re.compile(r'Converted .*\b(\d+) bytes')
 _PERCENT = re.compile(r'(\d{1,3})\s?%')
 
