@@ -57,11 +57,11 @@ _DEADLINE = 3600
 
 
 class List(migrate_common.CloudCommand, lister.Lister):
-    """List the XenServer images of a cloud, and how far each one is.
+    """List the XenServer images of a cloud, and the state of each.
 
-    Nothing is changed. First it says whether the cloud can convert images,
-    as far as its API shows. The exit status is 1 if it cannot, or if the
-    migration of an image has failed.
+    The command changes nothing. It first shows whether the cloud can convert
+    images, as far as its API tells. The exit status is 1 if the cloud cannot,
+    or if the migration of an image has failed.
     """
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
@@ -81,15 +81,17 @@ class List(migrate_common.CloudCommand, lister.Lister):
 
 
 class Run(migrate_common.CloudCommand, lister.Lister):
-    """Convert the XenServer images of a cloud through its Glance.
+    """Convert the XenServer images that a cloud has stored.
 
-    Each image gets a new one, imported from it and thereby converted. Both
-    say in their properties what belongs together. The state is in Glance:
-    the command can be interrupted and called again, and by several people at
-    once. The exit status is 1 if an image failed or is left.
+    For each image, the command creates a new one and imports it from the old
+    one, which converts it. The properties of both images refer to each other.
+    The state is kept in Glance, so you can interrupt the command and run it
+    again, and several people can run it at once. The exit status is 1 if an
+    image failed or was not completed.
 
-    At Ctrl-C no other image is begun, and those under way are completed; at
-    the second one they are left, and the next run goes on with them.
+    After Ctrl-C, the command completes the images that it has begun, and
+    begins no others. After a second Ctrl-C, it leaves them, and the next run
+    continues them.
     """
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
@@ -97,55 +99,55 @@ class Run(migrate_common.CloudCommand, lister.Lister):
         migrate_common.add_selection(parser)
         parser.add_argument(
             '--jobs', metavar='N', type=migrate_common.positive, default=4,
-            help='the most images at a time (default: %(default)s)')
+            help='the number of images to migrate at a time (default: '
+                 '%(default)s)')
         parser.add_argument(
             '--limit', metavar='N', type=migrate_common.positive,
-            help='take up no more than so many images')
+            help='migrate at most this number of images')
         parser.add_argument(
             '--old', choices=_OLD,
-            help='what becomes of an old image when the new one is '
-                 'complete: keep it as it is; hide it from lists, so that '
-                 'names mean new images and ids still work, which is the '
-                 'default; deactivate it, so that its data cannot be used '
-                 'either; or delete it, if --verify found the disk right. '
-                 'If given, it applies to images of earlier runs, too')
+            help='what to do with an old image when the new one is complete: '
+                 'keep it unchanged; hide it from lists, so that names refer '
+                 'to new images while IDs still work, which is the default; '
+                 'deactivate it, so that its data cannot be used either; or '
+                 'delete it after --verify has confirmed the disk. If given, '
+                 'the option also applies to images of earlier runs')
         parser.add_argument(
             '--method', choices=_METHODS, default=_METHODS[0],
-            help="how the archives get into the imports: the cloud's hosts "
-                 'download them from their own region, or they are streamed '
-                 'through this computer (default: %(default)s, the former '
-                 'where it is enabled)')
+            help='how to import the archives: with glance-download, the '
+                 "cloud's hosts download them from their own region; with "
+                 'glance-direct, this computer passes them on (default: '
+                 '%(default)s, which prefers glance-download)')
         parser.add_argument(
             '--download-interface', metavar='INTERFACE',
             help='the interface of the image endpoint from which the hosts '
                  'download (default: the one that this command uses)')
         parser.add_argument(
             '--stores', metavar='STORE[,STORE]', type=_names, default=(),
-            help='the stores that new images go to (default: the default '
-                 'one)')
+            help='the stores for new images (default: the default store)')
         parser.add_argument(
             '--verify', action='store_true',
-            help='convert each archive once more on this computer, and '
-                 'compare the sum of the disk with that of Glance; needs '
-                 'room for the data of a disk in $TMPDIR for each job')
+            help='also convert each archive on this computer, and compare '
+                 "the disk's checksum with Glance's; each job needs space "
+                 'for the data of a disk in $TMPDIR')
         parser.add_argument(
             '--retry', action='store_true',
-            help='try archives again that were refused')
+            help='try refused archives again')
         parser.add_argument(
             '--drop-signature', action='store_true',
-            help='migrate signed images, too; the new ones are not signed')
+            help='also migrate signed images, without their signatures')
         parser.add_argument(
             '--deadline', metavar='SECONDS', type=migrate_common.positive,
             default=_DEADLINE,
-            help='give up an import that shows no progress for so long, and '
-                 'begin it anew (default: %(default)s)')
+            help='the time without progress after which to give up an '
+                 'import and begin it again (default: %(default)s)')
         parser.add_argument(
             '--mapping', metavar='FILE',
-            help='write a CSV file of old and new ids, and of the servers '
+            help='write a CSV file with the old and new IDs, and the servers '
                  'and volumes that refer to old ones')
         parser.add_argument(
             '--dry-run', action='store_true',
-            help='only say which images would be taken up')
+            help='only show which images would be migrated')
         parser.add_argument(
             '--yes', action='store_true', help='do not ask before deleting')
         parser.add_argument(
@@ -173,7 +175,7 @@ class Run(migrate_common.CloudCommand, lister.Lister):
         self._check_agreement(parsed_args, taken)
         _remove_orphans(cloud, selection, orphans)
         outcomes = self._run(cloud, settings, parsed_args.jobs, taken)
-        # Those that were not taken up are as they were.
+        # The other images have not changed.
         now = {row.id: row for row in rows}
         now |= {outcome.row.id: outcome.row for outcome in outcomes}
         self._finish(cloud, parsed_args, outcomes, list(now.values()),
@@ -187,7 +189,7 @@ class Run(migrate_common.CloudCommand, lister.Lister):
         if parsed_args.old == 'delete' and taken and not (
                 migrate_common.agreed(question, parsed_args.yes)):
             raise exceptions.XsConvertError(
-                'nothing is done: deleting needs your agreement, or --yes')
+                'nothing was done: deleting needs your consent, or --yes')
 
     def _run(self, cloud: 'cloud_.Cloud', settings: 'migration.Settings',
              jobs: int, taken: 'Sequence[candidates.Row]',
@@ -201,15 +203,15 @@ class Run(migrate_common.CloudCommand, lister.Lister):
             with _signals(running.interrupt, self._say_interrupted):
                 outcomes = running.run(taken)
         if running.problem:
-            self.say(f'No other image was begun: {running.problem}')
+            self.say(f'Began no other image: {running.problem}')
         if running.interrupted or len(outcomes) < len(taken):
             self.status = 1
         return outcomes
 
     def _say_interrupted(self, first: bool) -> None:
-        self.say('Interrupted: no other image is begun, and those under way '
-                 'are completed. Interrupt again to leave them: the next run '
-                 'goes on with them.' if first else 'Left.')
+        self.say('Interrupted: completing the images that have begun. '
+                 'Interrupt again to leave them; the next run continues them.'
+                 if first else 'Left.')
 
     def _finish(self, cloud: 'cloud_.Cloud', parsed_args: argparse.Namespace,
                 outcomes: 'Sequence[runner_.Outcome]',
@@ -236,11 +238,11 @@ class Run(migrate_common.CloudCommand, lister.Lister):
 
 
 class Undo(migrate_common.CloudCommand, lister.Lister):
-    """Make old images what they were, and delete the new ones.
+    """Restore old images, and delete the new ones.
 
-    A new image that something else uses is left, hidden. Afterwards images
-    can be migrated again. The exit status is 1 if an image could not be
-    undone.
+    If something uses a new image, the command only hides it. After undo, you
+    can migrate the images again. The exit status is 1 if the migration of an
+    image could not be undone.
     """
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
@@ -263,11 +265,11 @@ class Undo(migrate_common.CloudCommand, lister.Lister):
                 f'Undo the migration of {len(rows)} images?',
                 parsed_args.yes):
             raise exceptions.XsConvertError(
-                'nothing is done: undoing all needs your agreement, or --yes')
+                'nothing was done: undoing all needs your consent, or --yes')
         users = references.Users(
             cloud, [row.new_id for row in rows if row.new_id], True)
         for sentence in users.unseen:
-            self.say(f'What uses new images was not seen: {sentence}')
+            self.say(f'Cannot see what uses new images: {sentence}')
         return ('id', 'name', 'new_id', 'undone', 'reason'), [
             self._undo(cloud, row, users) for row in rows]
 
@@ -280,8 +282,8 @@ class Undo(migrate_common.CloudCommand, lister.Lister):
         try:
             result = undo.undo(cloud, row, users)
             if result.kept:
-                reason = ('the new image is left, hidden: it is used by '
-                          f'{result.kept}')
+                reason = ('the new image was hidden, not deleted, because it '
+                          f'is used by {result.kept}')
         except errors.MigrationError as error:
             undone, reason = False, str(error)
             self.status = 1
@@ -289,9 +291,10 @@ class Undo(migrate_common.CloudCommand, lister.Lister):
 
 
 class Report(migrate_common.CloudCommand, lister.Lister):
-    """Tell what was done: old and new ids, sizes, times and sums.
+    """Report the migrated images: IDs, sizes, times and checksums.
 
-    All of it is in Glance, whoever did it from wherever.
+    The command takes all of this from Glance, so it covers all runs from all
+    computers.
     """
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
@@ -299,7 +302,7 @@ class Report(migrate_common.CloudCommand, lister.Lister):
         migrate_common.add_selection(parser)
         parser.add_argument(
             '--html', metavar='FILE',
-            help='write a page that a browser shows without anything else')
+            help='write a self-contained HTML page')
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> _Table:
@@ -380,9 +383,9 @@ def _settings(cloud: 'cloud_.Cloud', parsed_args: argparse.Namespace,
 def _say_findings(command: migrate_common.CloudCommand,
                   cloud: 'cloud_.Cloud', rows: 'Sequence[candidates.Row]',
                   method: str) -> bool:
-    """Say what the cloud can do.
+    """Show whether the cloud can migrate images.
 
-    :returns: whether there is no obstacle
+    :returns: False if there is an obstacle
     """
     from glance_xs_convert.migrate import preflight
 
@@ -397,7 +400,7 @@ def _summary(made: 'Sequence[runner_.Outcome]',
              rows: 'Sequence[candidates.Row]', seconds: float,
              used: dict[str, list[str]], unseen: Iterable[str],
              ) -> Iterator[str]:
-    """What to say in the end."""
+    """Yield the lines of the summary."""
     from glance_xs_convert.migrate import candidates
 
     counts = {state: sum(row.state == state for row in rows)
@@ -417,7 +420,7 @@ def _summary(made: 'Sequence[runner_.Outcome]',
     for old_id, users in used.items():
         yield f'Still used: {old_id} by {", ".join(users)}'
     for sentence in unseen:
-        yield f'What uses old images was not seen: {sentence}'
+        yield f'Cannot see what uses old images: {sentence}'
 
 
 def _names(argument: str) -> tuple[str, ...]:
@@ -426,7 +429,7 @@ def _names(argument: str) -> tuple[str, ...]:
 
 @contextlib.contextmanager
 def _written(path: str) -> Iterator[TextIO]:
-    """A file that is written, or standard output for ``-``."""
+    """Open a file for writing, or standard output for ``-``."""
     if path == '-':
         yield sys.stdout
         return

@@ -31,14 +31,14 @@ if TYPE_CHECKING:
 
 COLUMNS = ('id', 'name', 'project', 'size', 'state', 'new_id', 'reason')
 
-#: These tell of every request that is repeated.
+#: These log every repeated request.
 _CHATTY = ('keystoneauth', 'openstack', 'urllib3')
 
 
 _CLOUD_HELP = (
-    'The cloud is the one that clouds.yaml and the OS_* variables name, as '
-    'for other OpenStack clients. Their options work, too: --os-cloud, '
-    '--os-region-name, --os-project-name, --insecure and all the others.')
+    'Like other OpenStack clients, the command finds the cloud by clouds.yaml '
+    'and the OS_* variables, and takes the same options: --os-cloud, '
+    '--os-region-name, --os-project-name, --insecure and all others.')
 
 
 class CloudCommand(common.Command):
@@ -56,8 +56,8 @@ class CloudCommand(common.Command):
             from openstack import config
         except ImportError:
             return parser
-        # What openstacksdk's options are called is seen on a parser of their
-        # own: there are options here that mean something else there.
+        # A separate parser shows the names of openstacksdk's options, because
+        # some of our own options have the same names.
         for each in (parser, own := argparse.ArgumentParser()):
             config.OpenStackConfig().register_argparse_arguments(
                 each, sys.argv[1:], ['image'])
@@ -69,9 +69,9 @@ class CloudCommand(common.Command):
         return int(super().run(parsed_args) or self.status)
 
     def connect(self, parsed_args: argparse.Namespace) -> 'cloud_.Cloud':
-        """The cloud that the options, the environment or a file name.
+        """Connect to the cloud from the options, environment or file.
 
-        :raises XsConvertError: there is no such cloud, or no access to it
+        :raises XsConvertError: the cloud is unknown or refuses the login
         """
         try:
             from openstack import config
@@ -97,20 +97,20 @@ class CloudCommand(common.Command):
                 patience.Clock())
         except (sdk_exceptions.SDKException, OSError) as error:
             raise exceptions.XsConvertError(
-                f'the cloud is not known: {" ".join(str(error).split())}'
+                f'cannot find the cloud: {" ".join(str(error).split())}'
             ) from error
         cloud.log_in()
         return cloud
 
     def say(self, sentence: str) -> None:
-        """Tell the operator something that is not the result."""
+        """Print a line on standard error, for the operator."""
         if self.app.options.verbose_level:
             line = ''.join(c if c.isprintable() else '?' for c in sentence)
             print(line, file=self.app.stderr, flush=True)
 
 
 def _hide(parser: argparse.ArgumentParser, options: set[str]) -> None:
-    """Leave options out of the help: there are more than of our own."""
+    """Leave options out of the help, because there are so many."""
     for action in parser._actions:
         if action.dest in options:
             action.help = argparse.SUPPRESS
@@ -122,26 +122,26 @@ def _hide(parser: argparse.ArgumentParser, options: set[str]) -> None:
 
 
 def add_selection(parser: argparse.ArgumentParser) -> None:
-    """Add what says which images are meant."""
+    """Add the options that select images."""
     parser.add_argument(
         'images', metavar='IMAGE', nargs='*',
-        help='id or name of an image; without any, all XenServer images '
-             'that you may change: as an administrator those of all '
-             'projects, else those of your project')
+        help='the ID or name of an image (default: all XenServer images that '
+             'you may change: for an administrator those of all projects, for '
+             'others those of the project)')
     parser.add_argument(
         '--project', metavar='PROJECT',
-        help='only images of this project: its id, or as an administrator '
-             'its name')
+        help='only images of this project, given by its ID or, for an '
+             'administrator, by its name')
     parser.add_argument(
         '--name', metavar='GLOB',
-        help='only images with such a name, for example "web-*"')
+        help='only images whose name matches, for example "web-*"')
     parser.add_argument(
         '--property', metavar='KEY=VALUE', action='append', default=[],
         dest='properties', type=_property,
         help='only images with this property; can be repeated')
     parser.add_argument(
         '--bare', action='store_true',
-        help='bare VHDs, too, which the plugin converts if convert_bare_vhd '
+        help='also bare VHDs, which the plugin converts if convert_bare_vhd '
              'is set')
 
 
@@ -178,7 +178,7 @@ def selection(parsed_args: argparse.Namespace, cloud: 'cloud_.Cloud',
 
 def table(rows: 'Sequence[candidates.Row]',
           ) -> tuple[tuple[str, ...], Iterator[tuple[Any, ...]]]:
-    """Images as a table."""
+    """Return images as a table."""
     return COLUMNS, (
         (row.id, text.printable(row.name), row.project, row.size
          if row.size is None else common.Size(row.size), row.state,
@@ -186,9 +186,9 @@ def table(rows: 'Sequence[candidates.Row]',
 
 
 def agreed(question: str, yes: bool) -> bool:
-    """Whether the operator agrees, who is asked on a terminal only.
+    """Ask the operator for consent, on a terminal only.
 
-    :param yes: whether agreement was on the command line
+    :param yes: whether the command line gives consent
     """
     if yes:
         return True

@@ -10,10 +10,10 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""Which images are to be migrated, and how far each one is.
+"""The images to migrate, and the state of each.
 
-All of it is derived from two lists of Glance's: the images that everybody
-sees, and the hidden ones.
+All of this comes from two of Glance's lists: the visible images and the hidden
+ones.
 """
 
 from collections.abc import Iterator
@@ -47,20 +47,20 @@ _UNDER_WAY = {
     'queued': 'prepared, or interrupted',
     'uploading': 'being uploaded, or interrupted',
     'importing': 'being imported',
-    'active': 'converted, but not yet in the place of the old image',
+    'active': 'converted, but not yet published',
 }
 
 
 @dataclasses.dataclass(frozen=True)
 class Selection:
-    """What the operator asks for; everything by default.
+    """The operator's selection of images, by default all of them.
 
-    :ivar images: ids or names
-    :ivar project: the id of the project that owns the images
-    :ivar name: a pattern of names, with ``*``, ``?`` and ``[]``
-    :ivar properties: values that images have to have
+    :ivar images: IDs or names
+    :ivar project: ID of the project that owns the images
+    :ivar name: pattern for names, with ``*``, ``?`` and ``[]``
+    :ivar properties: property values that images must have
     :ivar bare: whether bare VHDs are candidates, too
-    :ivar drop_signature: whether new images may do without a signature
+    :ivar drop_signature: whether to migrate signed images without a signature
     """
 
     images: Sequence[str] = ()
@@ -71,7 +71,7 @@ class Selection:
     drop_signature: bool = False
 
     def holds(self, image: cloud_.Image) -> bool:
-        """Whether an image, old or new, is asked for."""
+        """Whether an old or new image is selected."""
         if self.images and not {image['id'], image['name'],
                                 image.get(names.SOURCE)} & {*self.images}:
             return False
@@ -84,7 +84,7 @@ class Selection:
                    for name, value in self.properties.items())
 
     def is_candidate(self, image: cloud_.Image) -> bool:
-        """Whether an image is a XenServer image, as it is declared."""
+        """Whether an image is declared as a XenServer image."""
         formats = [ARCHIVE, BARE] if self.bare else [ARCHIVE]
         return ((image['disk_format'], image['container_format']) in formats
                 and old_id_of(image) is None)
@@ -92,19 +92,19 @@ class Selection:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Row:
-    """An image that is to be migrated, or was.
+    """An image to migrate, or a migrated image.
 
-    :ivar id: of the old image
-    :ivar project: the id of the project that owns it
-    :ivar size: of the archive, in bytes; None if it is not known any more
+    :ivar id: ID of the old image
+    :ivar project: ID of the project that owns it
+    :ivar size: size of the archive in bytes; None if it is not known any more
     :ivar state: one of ``STATES``
-    :ivar new_id: of the new image, or None
-    :ivar reason: why the state is what it is, or empty
-    :ivar refused: whether the archive is at fault, so that it is tried again
-                   only on demand
+    :ivar new_id: ID of the new image, or None
+    :ivar reason: reason for the state, or empty
+    :ivar refused: whether the archive is at fault, so that only --retry tries
+                   it again
     :ivar retired: what was done to the old image
-    :ivar old_is_gone: whether the old image is deleted
-    :ivar new: what is known of the new image, where it is done
+    :ivar old_is_gone: whether the old image has been deleted
+    :ivar new: facts on the new image, if it is done
     """
 
     id: str
@@ -122,7 +122,7 @@ class Row:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class NewImage:
-    """What the report tells of a new image that is complete."""
+    """The facts that the report shows on a complete new image."""
 
     size: int | None
     hash_algo: str
@@ -133,10 +133,10 @@ class NewImage:
 
 
 class Inventory:
-    """The candidates of a cloud that were asked for.
+    """The selected candidates of a cloud.
 
     :param cloud: the cloud
-    :param selection: what is asked for
+    :param selection: the operator's selection
     """
 
     def __init__(self, cloud: cloud_.Cloud, selection: Selection) -> None:
@@ -156,7 +156,7 @@ class Inventory:
         self._olds = olds
 
     def rows(self) -> Iterator[Row]:
-        """The candidates, oldest first, then those whose old one is gone."""
+        """Yield the candidates, oldest first; last those without old image."""
         for old in sorted(self._olds.values(),
                           key=lambda image: (image['created_at'],
                                              image['id'])):
@@ -166,9 +166,9 @@ class Inventory:
             yield from self._row_without_old(old_id)
 
     def orphans(self) -> Iterator[tuple[str, str]]:
-        """New images that are not complete and whose old one is gone.
+        """Yield incomplete new images whose old image is gone.
 
-        :returns: ids of the new and of the old image
+        :returns: IDs of the new and of the old image
         """
         for old_id in set(self._news) - set(self._olds):
             for new in self._news[old_id]:
@@ -176,7 +176,7 @@ class Inventory:
                     yield new['id'], old_id
 
     def missing(self) -> list[str]:
-        """Images that were asked for by id or name and are no candidates."""
+        """Return the selected IDs and names that are not candidates."""
         known = {key for old in self._olds.values()
                  for key in (old['id'], old['name'])}
         known |= {key for row in self._rows_without_old()
@@ -207,13 +207,12 @@ class Inventory:
                         if new['owner'] == old['owner']])
         replaced_by = old.get(names.REPLACED_BY)
         if new and names.UNDONE in new:
-            return SKIPPED, new, 'undo was interrupted: call it again'
+            return SKIPPED, new, 'undo was interrupted: run it again'
         if new and names.SOURCE in new and replaced_by == new['id']:
             return DONE, new, ''
         if replaced_by:
             return SKIPPED, None, (
-                f'its new image {replaced_by} is gone: undo makes it as it '
-                'was')
+                f'its new image {replaced_by} is gone: restore it with undo')
         if new and names.SOURCE not in new:
             for name in (names.REFUSED, names.FAILED):
                 if name in new:
@@ -239,13 +238,13 @@ class Inventory:
             yield Row(
                 id=old_id, name=new['name'] or '', project=new['owner'],
                 size=int(size) if size.isdigit() else None, state=DONE,
-                new_id=new['id'], reason='the old image is deleted',
+                new_id=new['id'], reason='the old image was deleted',
                 old_is_gone=True,
                 new=_facts(new))
 
 
 def old_id_of(image: cloud_.Image) -> str | None:
-    """The id of the old image, if this is a new one."""
+    """Return the ID of the old image if this is a new one."""
     for name in (names.SOURCE, names.MIGRATING, names.UNDONE):
         if name in image:
             return str(image[name])
@@ -253,22 +252,23 @@ def old_id_of(image: cloud_.Image) -> str | None:
 
 
 def obstacle(old: cloud_.Image, drop_signature: bool) -> str:
-    """Why an image cannot be migrated now, or nothing.
+    """Return the reason why an image cannot be migrated now, or ''.
 
-    :param drop_signature: whether the new image may do without the signature
+    :param drop_signature: whether the new image may lack the signature
     """
     if old['status'] != 'active':
         return f'its status is {old["status"]}'
     if record.is_signed(old) and not drop_signature:
         return ('it is signed, and the signature of the archive does not '
-                'apply to the disk: --drop-signature migrates it without')
+                'apply to the disk: use --drop-signature to migrate it '
+                'without the signature')
     return ''
 
 
 def project_id(cloud: cloud_.Cloud, name_or_id: str) -> str:
-    """The id of a project.
+    """Return the ID of a project.
 
-    Who may not ask Keystone has to give the id.
+    Users who may not ask Keystone must give the ID.
     """
     try:
         identity: Any = cloud.connection.identity
@@ -279,11 +279,11 @@ def project_id(cloud: cloud_.Cloud, name_or_id: str) -> str:
 
 
 def _listed(cloud: cloud_.Cloud) -> Iterator[cloud_.Image]:
-    """All images that matter, each once.
+    """Yield all relevant images once.
 
-    An image may change from one list to the other meanwhile. New images go
-    from the second to the first: one that is missed is taken for waiting, and
-    found when it is to be created.
+    Meanwhile an image may move from one list to the other. New images move
+    from the second list to the first. If one is missed, its old image counts
+    as waiting, and the attempt to create the new one finds it.
     """
     seen = set()
     for hidden in ('false', 'true'):
@@ -301,12 +301,12 @@ _KEPT = frozenset((
 
 
 def _slim(image: cloud_.Image) -> cloud_.Image:
-    """What is kept of an image: a cloud may have a great many."""
+    """Reduce an image to the necessary fields, since a cloud has many."""
     return {name: value for name, value in image.items() if name in _KEPT}
 
 
 def _current(news: list[cloud_.Image]) -> cloud_.Image | None:
-    """The new image that counts, of those that undo has not left."""
+    """Return the current new image, apart from those that undo kept."""
     left = [new for new in news if names.KEPT not in new]
     return max(left, key=lambda new: new['created_at'], default=None)
 
@@ -321,8 +321,8 @@ def _facts(new: cloud_.Image) -> NewImage:
 
 
 def check_selection(inventory: Inventory) -> None:
-    """:raises WrongArguments: an image that was asked for is missing"""
+    """:raises WrongArguments: a selected image does not exist"""
     missing = inventory.missing()
     if missing:
         raise errors.WrongArguments(
-            'there is no such XenServer image: ' + ', '.join(missing))
+            'these XenServer images do not exist: ' + ', '.join(missing))

@@ -10,12 +10,12 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""What is asked of the cloud, through openstacksdk.
+"""The requests to the cloud, through openstacksdk.
 
-Images are the JSON objects of Glance's API, since openstacksdk's own class
-converts the types of properties that are to be copied as they are. The
-retries are not openstacksdk's: those know neither chance nor status 429, and
-would send a stream again that has been read.
+Images are the JSON objects of Glance's API, because openstacksdk's own class
+converts the types of properties, which must be copied unchanged. The retries
+are our own, because openstacksdk's are not randomized, do not know status 429,
+and would send a stream again that has already been read.
 """
 
 from collections.abc import Iterable
@@ -226,7 +226,7 @@ class Cloud:
         if offset and response.status_code != http.HTTPStatus.PARTIAL_CONTENT:
             response.close()
             raise errors.RequestRefused(
-                'Glance does not send images from the middle on')
+                'Glance cannot continue an interrupted download')
         return response
 
     def stage(self, image_id: str, data: Any, size: int) -> None:
@@ -290,7 +290,7 @@ class Cloud:
                 problem = _one_line(error)
                 if error.http_status not in _AGAIN:
                     raise errors.LoginFailed(
-                        f'Keystone refuses the login: {problem}') from error
+                        f'Keystone refused the login: {problem}') from error
             else:
                 status = getattr(answer, 'status_code', http.HTTPStatus.OK)
                 if status not in _AGAIN:
@@ -300,7 +300,7 @@ class Cloud:
             pause = next(pauses, None)
             if pause is None:
                 raise errors.Unreachable(
-                    f'the cloud does not answer as it should: {problem}')
+                    f'the cloud does not answer properly: {problem}')
             self.clock.pause(max(pause, asked))
 
 
@@ -313,11 +313,11 @@ def _checked(call: Any) -> Any:
         return call()
     except _LOGIN as error:
         raise errors.LoginFailed(
-            f'Keystone refuses the login: {_one_line(error)}') from error
+            f'Keystone refused the login: {_one_line(error)}') from error
     except (ksa_exceptions.CatalogException,
             ksa_exceptions.DiscoveryFailure) as error:
         raise errors.CannotMigrate(
-            f'there is no image service: {_one_line(error)}') from error
+            f'the cloud has no image service: {_one_line(error)}') from error
     except sdk_exceptions.SDKException as error:
         raise errors.RequestRefused(_one_line(error)) from error
 

@@ -10,7 +10,7 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""How the archive gets from the old image to the new one's import."""
+"""The ways of the archive from the old image to the new one's import."""
 
 from collections.abc import Callable
 from collections.abc import Sequence
@@ -105,10 +105,11 @@ def choose(cloud: cloud_.Cloud, wanted: str, interface: str | None = None,
         return Download(region, interface or cloud.interface)
     if wanted == DOWNLOAD and DOWNLOAD in enabled:
         raise errors.CannotMigrate(
-            'the region is not known, which glance-download needs: give it '
-            'with --os-region-name')
+            'glance-download needs the name of the region: give it with '
+            '--os-region-name')
     if wanted in (AUTO, DIRECT) and DIRECT in enabled:
         return Direct()
     raise errors.CannotMigrate(
-        f'{DOWNLOAD + " or " + DIRECT if wanted == AUTO else wanted} is not '
-        f'among the import methods of this cloud: {", ".join(enabled)}')
+        'this cloud does not enable the import method '
+        f'{DOWNLOAD + " or " + DIRECT if wanted == AUTO else wanted}, but '
+        f'{", ".join(enabled) or "none"}')

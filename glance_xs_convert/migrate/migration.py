@@ -10,11 +10,11 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""One image, from its first request to the last one.
+"""The migration of one image, from the first request to the last.
 
-Every step can be repeated, and looks first at how far the image is: so it
-does not matter whether another command has been here before, was killed, or
-is at it now.
+Every step can be repeated, and begins by checking the state of the image. So
+it does not matter whether another command has migrated the image before, was
+killed, or is migrating it now.
 """
 
 from collections.abc import Callable
@@ -43,27 +43,27 @@ DEACTIVATE = 'deactivate'
 DELETE = 'delete'
 OLD = (KEEP, HIDE, DEACTIVATE, DELETE)
 
-#: So often an import is begun anew where the archive is not at fault.
+#: How often to try an import if the archive is not at fault.
 IMPORTS = 3
 _LOCK = 'os_glance_import_task'
-#: How long an import that has failed may go on to hold its image, in seconds.
-#: Some failures of Glance's own leave it locked for an hour.
+#: How long a failed import may keep its image locked, in seconds. After some
+#: failures, Glance leaves the image locked for an hour.
 _RELEASE = 20.0
-#: How much of a message is put into a property.
+#: The longest part of a message that fits a property, in characters.
 _LONGEST_REASON = 1000
 
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """How images are migrated.
+    """How to migrate images.
 
-    :ivar method: how the archives get into the imports
-    :ivar old: what becomes of old images, one of ``OLD``
-    :ivar stores: the names of the stores that new images go to
-    :ivar verify: whether the sums of the disks are compared
-    :ivar retry: whether archives are tried again that were refused
-    :ivar drop_signature: whether new images may do without a signature
-    :ivar deadline: for how long an import may show no progress, in seconds
+    :ivar method: import method
+    :ivar old: what happens to old images, one of ``OLD``
+    :ivar stores: names of the stores for new images
+    :ivar verify: whether to compare the checksums of the disks
+    :ivar retry: whether to try refused archives again
+    :ivar drop_signature: whether to migrate signed images without a signature
+    :ivar deadline: longest time without progress of an import, in seconds
     """
 
     method: methods.Method
@@ -75,17 +75,18 @@ class Settings:
     deadline: float = 3600.0
 
 
-#: Is called with what is going on, and how far that is, from 0 to 1.
+#: A function that is called with the current stage and its progress, from 0 to
+#: 1.
 Told = Callable[[str, float | None], None]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Result:
-    """What became of an image that was migrated.
+    """The result of a migrated image.
 
-    :ivar new_id: the new image
-    :ivar size: of the disk, in bytes
-    :ivar notes: what the operator should know
+    :ivar new_id: ID of the new image
+    :ivar size: size of the disk, in bytes
+    :ivar notes: notes for the operator
     """
 
     new_id: str
@@ -97,9 +98,9 @@ class Result:
 class _Ending:
     """How an import ended.
 
-    :ivar new: the new image now, queued or active
-    :ivar message: what the task said last, or nothing
-    :ivar size: of the disk, in bytes, if the task was seen to tell it
+    :ivar new: the new image, queued or active
+    :ivar message: last message of the task, or empty
+    :ivar size: size of the disk in bytes, if the task has shown it
     """
 
     new: cloud_.Image
@@ -111,10 +112,10 @@ class Migration:
     """Migrates one image.
 
     :param cloud: the cloud
-    :param settings: how
-    :param old_id: the old image
-    :param new_id: the new image, if there is known to be one
-    :param told: is told what goes on
+    :param settings: how to migrate
+    :param old_id: ID of the old image
+    :param new_id: ID of the new image, if it is known to exist
+    :param told: is called with the progress
     """
 
     def __init__(self, cloud: cloud_.Cloud, settings: Settings, old_id: str,
@@ -130,9 +131,9 @@ class Migration:
         """Migrate the image.
 
         :raises Skipped: there is nothing to migrate
-        :raises Failed: it was not migrated; the new image says why
-        :raises NotConverted: the plugin is not on
-        :raises MigrationError: the cloud did not do as it should
+        :raises Failed: the migration failed; the new image records the reason
+        :raises NotConverted: the plugin is off
+        :raises MigrationError: the cloud failed
         """
         failure: errors.MigrationError | None = None
         for _ in range(IMPORTS):
@@ -145,7 +146,7 @@ class Migration:
         raise errors.Failed(str(failure))
 
     def retire(self) -> Result:
-        """Do to the old image what the settings say, if it is replaced."""
+        """Apply the settings to an old image that has been replaced."""
         old = self._old()
         new = self.cloud.image(old.get(names.REPLACED_BY, self.old_id))
         if new is None or new.get(names.SOURCE) != old['id']:
@@ -155,11 +156,11 @@ class Migration:
     def _old(self) -> cloud_.Image:
         old = self.cloud.image(self.old_id)
         if old is None:
-            raise errors.Skipped('it was deleted meanwhile')
+            raise errors.Skipped('it has been deleted')
         return old
 
     def _claim(self, old: cloud_.Image) -> cloud_.Image:
-        """Make the new image, or find the one that there is."""
+        """Create the new image, or find the existing one."""
         self.told('preparing', None)
         new = self._usable(old, self.known_new_id)
         if new is not None:
@@ -180,7 +181,7 @@ class Migration:
 
     def _usable(self, old: cloud_.Image, new_id: str | None,
                 ) -> cloud_.Image | None:
-        """A new image that is there, unless it is not to be trusted."""
+        """Return the new image if it exists and can be trusted."""
         new = self.cloud.image(new_id) if new_id else None
         if (new is None or new['owner'] != old['owner']
                 or names.UNDONE in new):
@@ -199,25 +200,25 @@ class Migration:
         return Result(new['id'], new['size'], tuple(self._notes))
 
     def _again(self, new: cloud_.Image) -> cloud_.Image:
-        """Forget that the last attempt failed."""
+        """Clear the record of a failed attempt."""
         if names.REFUSED in new and not self.settings.retry:
             raise errors.Refused(new[names.REFUSED])
         found = [name for name in (names.REFUSED, names.FAILED)
                  if name in new]
         if names.REFUSED in new and new['status'] == 'active':
             self.cloud.delete(new['id'])
-            raise errors.Vanished('the disk was not the right one')
+            raise errors.Vanished('the disk was wrong')
         if not found:
             return new
         try:
             return self.cloud.patch(new['id'], record.removals(found))
-        except errors.Conflict:  # Somebody else was faster.
+        except errors.Conflict:  # Another command was faster.
             return self._present(new['id'])
 
     # How the new image gets its data.
 
     def _imported(self, old: cloud_.Image, new: cloud_.Image) -> cloud_.Image:
-        """Wait until the new image is active, and begin what it takes."""
+        """Import the new image as often as necessary to make it active."""
         pauses = patience.back_off()
         for left in reversed(range(IMPORTS)):
             if new['status'] == 'active':
@@ -232,12 +233,12 @@ class Migration:
             if left:
                 self.told('waiting after a failure', None)
                 self.cloud.clock.pause(next(pauses))
-        message = message or 'the import failed, and Glance does not say why'
+        message = message or 'the import failed, but Glance gives no reason'
         self._remember(new, names.FAILED, message)
         raise errors.Failed(message)
 
     def _import_once(self, old: cloud_.Image, new: cloud_.Image) -> _Ending:
-        """Begin an import, unless there is one, and wait until it is over."""
+        """Begin an import unless one is running, and wait for its end."""
         new_id = new['id']
         try:
             if new['status'] == 'queued' and _LOCK not in new:
@@ -250,7 +251,7 @@ class Migration:
             elif new['status'] == 'uploading':
                 self._go_on_from_staging(old, new)
         except errors.Conflict:
-            pass  # Somebody else was faster.
+            pass  # Another command was faster.
         except errors.NotFound as error:
             raise errors.Vanished('the new image was deleted') from error
         except (errors.OutOfQuota, errors.NotAllowed,
@@ -268,23 +269,23 @@ class Migration:
             return
         if new['size'] != old['size']:
             self.cloud.delete(new['id'])
-            raise errors.Vanished('the upload was cut short')
+            raise errors.Vanished('the upload was incomplete')
         methods.Direct().begin_staged(
             self.cloud, new['id'], self.settings.stores)
 
     def _give_up_staging(self, new_id: str) -> None:
-        """Remove a new image whose upload broke off under our hands."""
+        """Remove a new image whose upload was interrupted."""
         new = self._present(new_id)
         if new['status'] == 'uploading' and _LOCK not in new:
             self.cloud.delete(new_id)
-            raise errors.Vanished('the upload broke off')
+            raise errors.Vanished('the upload was interrupted')
         if new['status'] == 'queued' and _LOCK not in new:
-            raise errors.Vanished('the upload broke off')
+            raise errors.Vanished('the upload was interrupted')
 
     def _followed(self, new_id: str) -> _Ending:
-        """Wait until an import is over.
+        """Wait until an import ends.
 
-        :raises Stuck: it shows no progress; its image is removed
+        :raises Stuck: it makes no progress; its image is removed
         """
         seen: tuple[Any, ...] = ()
         since = time.monotonic()
@@ -314,37 +315,36 @@ class Migration:
                 break
         self.cloud.delete(new_id)
         raise errors.Stuck(
-            f'the import showed no progress for {limit:.0f} seconds, and was '
-            'given up'
-            + (f'; it last said: {message}' if message else ''))
+            f'the import made no progress for {limit:.0f} seconds'
+            + (f'; its last message was: {message}' if message else ''))
 
     def _present(self, new_id: str) -> cloud_.Image:
         new = self.cloud.image(new_id)
         if new is None:
-            raise errors.Vanished('the new image was deleted meanwhile')
+            raise errors.Vanished('the new image has been deleted')
         return new
 
     def _checked(self, new: cloud_.Image, size: int | None) -> cloud_.Image:
-        """See that the new image is what the plugin made.
+        """Check that the plugin has converted the new image.
 
-        :param size: of the disk, if the task has told it
+        :param size: size of the disk, if the task has shown it
         """
         formats = new['disk_format'], new['container_format']
         if formats != candidates.RAW:
             self.cloud.delete(new['id'])
             raise errors.NotConverted(
-                'Glance stored the archive of an image as it was: the import '
-                'plugin xs_convert is not on')
+                'Glance stored an image unconverted: the import plugin '
+                'xs_convert is off')
         size = size or new['virtual_size']
         if not new['size'] == new['virtual_size'] == size:
             self.cloud.delete(new['id'])
             raise errors.Failed(
-                f'the new image has {new["size"]} bytes, and the disk '
+                f'the new image has {new["size"]} bytes, but the disk has '
                 f'{size}')
         return new
 
     def _remember(self, new: cloud_.Image, name: str, message: str) -> None:
-        """Write down in Glance why an attempt failed."""
+        """Record in Glance why an attempt failed."""
         now = self.cloud.image(new['id'])
         if now is not None:
             self.cloud.patch(now['id'], record.changes(
@@ -358,15 +358,15 @@ class Migration:
 
     def _verified(self, old: cloud_.Image, new: cloud_.Image,
                   ) -> dict[str, str]:
-        """Compare the sums, and return what is written down of it.
+        """Compare the checksums, and return the property that records it.
 
-        :raises Refused: the disk is not the right one
+        :raises Refused: the disk is wrong
         """
         algorithm = new['os_hash_algo']
         if algorithm not in hashlib.algorithms_available:
             raise errors.Failed(
-                f'the sum that Glance knows, {algorithm}, cannot be made '
-                'here')
+                f'this computer cannot compute checksums with {algorithm}, '
+                'which Glance uses')
         how_far = progress.Progress()
 
         def tell() -> None:
@@ -384,8 +384,8 @@ class Migration:
             self._remember(new, names.FAILED, reason)
             raise errors.Failed(reason) from error
         if found != new['os_hash_value']:
-            reason = (f'the {algorithm} of the disk is {found} here and '
-                      f'{new["os_hash_value"]} in Glance')
+            reason = (f'the {algorithm} of the disk is {found}, but Glance '
+                      f'has {new["os_hash_value"]}')
             self._remember(new, names.REFUSED, reason)
             raise errors.Refused(reason)
         return {names.VERIFIED: f'{algorithm}:{found}'}
@@ -396,8 +396,8 @@ class Migration:
                    ) -> tuple[cloud_.Image, cloud_.Image]:
         """Give the new image to its users.
 
-        Either image may have changed meanwhile, so both are looked at again:
-        the old one first, since another command would change it last.
+        Both images may have changed, so this gets both again, the old one
+        first, because another command would change it last.
 
         :returns: both images
         """
@@ -408,15 +408,15 @@ class Migration:
             return old or self._old(), new
         if old is None:
             self.cloud.delete(new['id'])
-            raise errors.Skipped('it was deleted meanwhile')
+            raise errors.Skipped('it has been deleted')
         if new['owner'] != old['owner'] or new['status'] != 'active':
-            raise errors.Failed('the new image was changed by somebody else')
+            raise errors.Failed('somebody else has changed the new image')
         if old['visibility'] == record.SHARED:
             new = self._share(old, new)
         if names.SOURCE in new:
             return old, new
         try:
-            # Glance refuses to take off what another command has taken off.
+            # Glance refuses to remove what another command has removed.
             return old, self.cloud.patch(
                 new['id'], record.last(old, new, _times(new)))
         except errors.Conflict:
@@ -426,7 +426,7 @@ class Migration:
             return old, new
 
     def _share(self, old: cloud_.Image, new: cloud_.Image) -> cloud_.Image:
-        """Share the new image, still hidden, with the same projects."""
+        """Share the new image with the same projects, still hidden."""
         members = self.cloud.members(old['id'])
         if not members:
             return new
@@ -441,18 +441,18 @@ class Migration:
             except errors.NotAllowed:
                 undecided.append(project)
         if undecided:
-            self._notes.append('members have to accept the new image '
+            self._notes.append('these members must accept the new image '
                                'themselves: ' + ', '.join(undecided))
         return new
 
     def _replace(self, old: cloud_.Image, new: cloud_.Image) -> None:
-        """The last step: the first one that touches the old image."""
+        """Replace the old image, which no earlier step changes."""
         wanted: dict[str, Any] = {names.REPLACED_BY: new['id']}
         retired = set(old.get(names.RETIRED, '').split())
         kind = self.settings.old
         if kind == DELETE and old['protected']:
             self._notes.append(
-                'the old image is protected, so it is hidden and not deleted')
+                'the old image is protected, so it was hidden, not deleted')
             kind = HIDE
         if kind != KEEP and not old['os_hidden']:
             wanted['os_hidden'] = True
@@ -472,16 +472,17 @@ class Migration:
         now = self._present(new['id'])
         if now['status'] != 'active' or now.get(names.VERIFIED) != _sum_of(
                 now):
-            raise errors.Failed('the new image is not verified any more')
+            raise errors.Failed('the new image has changed since it was '
+                                'verified')
         try:
             self.cloud.delete(old['id'])
         except errors.Conflict as error:
             self._notes.append(
-                f'the old image is hidden and not deleted: {error}')
+                f'the old image was hidden, not deleted: {error}')
 
 
 def _sum_of(image: cloud_.Image) -> str:
-    """The sum that Glance has, as it is written down."""
+    """Return Glance's checksum as a property records it."""
     return f'{image["os_hash_algo"]}:{image["os_hash_value"]}'
 
 
@@ -490,7 +491,7 @@ def _said(task: dict[str, Any] | None) -> str:
 
 
 def _times(new: cloud_.Image) -> dict[str, str]:
-    """When the migration ended, and how long it took."""
+    """Return the properties for the end and the time of the migration."""
     now = datetime.datetime.now(datetime.timezone.utc)
     made = datetime.datetime.fromisoformat(
         new['created_at'].replace('Z', '+00:00'))

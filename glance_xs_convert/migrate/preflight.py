@@ -10,7 +10,7 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""Whether a cloud can do it, as far as its API shows."""
+"""Checks that a cloud can migrate images, as far as its API shows."""
 
 from collections.abc import Iterable
 from collections.abc import Sequence
@@ -27,10 +27,10 @@ _MIB = 1024 ** 2
 
 @dataclasses.dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at.
+    """The result of one check.
 
-    :ivar ok: whether it is no obstacle
-    :ivar sentence: what was found
+    :ivar ok: False if the finding is an obstacle
+    :ivar sentence: the finding
     """
 
     ok: bool
@@ -39,9 +39,9 @@ class Finding:
 
 def look(cloud: cloud_.Cloud, rows: Sequence[candidates.Row], wanted: str,
          ) -> list[Finding]:
-    """Look at the cloud, for the images that are waiting.
+    """Check the cloud for the images that are waiting.
 
-    :param wanted: the method that was asked for
+    :param wanted: the chosen method
     """
     waiting = [row for row in rows if row.state == candidates.WAITING]
     return [_method(cloud, wanted), _plugin(rows),
@@ -49,13 +49,13 @@ def look(cloud: cloud_.Cloud, rows: Sequence[candidates.Row], wanted: str,
 
 
 def check_stores(cloud: cloud_.Cloud, stores: Iterable[str]) -> None:
-    """:raises WrongArguments: there is no such store"""
+    """:raises WrongArguments: a store does not exist"""
     known = cloud.stores() if stores else []
     unknown = sorted(set(stores) - set(known))
     if unknown:
         raise errors.WrongArguments(
-            f'there is no store {", ".join(unknown)} in this cloud, but '
-            f'{", ".join(known) or "one without a name"}')
+            f'this cloud does not have a store {", ".join(unknown)}, but '
+            f'{", ".join(known) or "a store without a name"}')
 
 
 def _method(cloud: cloud_.Cloud, wanted: str) -> Finding:
@@ -63,25 +63,26 @@ def _method(cloud: cloud_.Cloud, wanted: str) -> Finding:
         method = methods.choose(cloud, wanted)
     except errors.CannotMigrate as error:
         return Finding(False, str(error))
-    way = ('no data passes this computer' if method.name == methods.DOWNLOAD
-           else 'the archives pass this computer')
+    way = ("the cloud's hosts download the archives"
+           if method.name == methods.DOWNLOAD
+           else 'this computer passes the archives on')
     return Finding(True, f'import method {method.name}: {way}')
 
 
 def _plugin(rows: Iterable[candidates.Row]) -> Finding:
     if any(row.state == candidates.DONE for row in rows):
-        return Finding(True, 'the import plugin has converted images here')
+        return Finding(True, 'the import plugin has converted images before')
     return Finding(True, 'the API does not show whether the import plugin is '
-                   'on; if the first image is not converted, no other is '
-                   'begun')
+                   'on; if it does not convert the first image, the command '
+                   'stops')
 
 
 def _quotas(cloud: cloud_.Cloud, waiting: Sequence[candidates.Row],
             ) -> list[Finding]:
-    """Compare the quotas of the user's project with what is needed."""
+    """Compare the quotas of the user's project with the need."""
     usage = cloud.usage()
     if not usage:
-        return [Finding(True, 'no quotas')]
+        return [Finding(True, 'there are no quotas')]
     needed = {'image_count_total': len(waiting),
               'image_size_total': _archives(waiting) // _MIB}
     findings = []
@@ -90,21 +91,21 @@ def _quotas(cloud: cloud_.Cloud, waiting: Sequence[candidates.Row],
         if quota and quota['limit'] >= 0:
             left = quota['limit'] - quota['usage']
             findings.append(Finding(
-                left >= need, f'quota {name}: {left} left of '
-                f'{quota["limit"]}, and at least {need} needed'))
+                left >= need, f'quota {name}: {left} of {quota["limit"]} are '
+                f'left, and at least {need} are needed'))
     return findings
 
 
 def _room(waiting: Sequence[candidates.Row]) -> Finding:
-    """What room the stores and the staging areas need."""
+    """Say what space the stores and the staging areas need."""
     if not waiting:
-        return Finding(True, 'nothing is waiting')
+        return Finding(True, 'no images are waiting')
     return Finding(
-        True, f'{len(waiting)} waiting, {text.size(_archives(waiting))} of '
-        'archives, the largest of them '
-        f'{text.size(max(row.size or 0 for row in waiting))}; the stores need '
-        'room for the disks, whose sizes the API does not tell, and the '
-        'staging area for an archive and its disk at a time for each job')
+        True, f'{len(waiting)} waiting, with '
+        f'{text.size(_archives(waiting))} of archives, the largest of which '
+        f'has {text.size(max(row.size or 0 for row in waiting))}; the stores '
+        'need space for the disks, whose sizes the API does not show, and '
+        'the staging area needs space for an archive and its disk per job')
 
 
 def _archives(rows: Iterable[candidates.Row]) -> int:

@@ -92,7 +92,8 @@ class TestCommands(MigrateCase):
         self.assertIn('ok: import method glance-download', said)
         self.cloud.methods = ['web-download']
         _, said = self.migrate('list', status=1)
-        self.assertIn('OBSTACLE: glance-download or glance-direct', said)
+        self.assertIn('OBSTACLE: this cloud does not enable the import method '
+                      'glance-download or glance-direct', said)
 
     def test_run_and_undo(self):
         self.cloud.add('a')
@@ -159,8 +160,9 @@ class TestCommands(MigrateCase):
     def test_wrong_arguments(self):
         self.cloud.add('a')
         for arguments, message in (
-                (('list', 'b'), 'no such XenServer image: b'),
-                (('run', '--stores', 'fast,none'), 'no store none'),
+                (('list', 'b'), 'these XenServer images do not exist: b'),
+                (('run', '--stores', 'fast,none'),
+                 'does not have a store none'),
                 (('run', '--method', 'glance-direct'), 'glance-direct')):
             self.assert_fails(self.run_here('migrate', *arguments), message)
 

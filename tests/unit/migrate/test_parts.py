@@ -162,8 +162,8 @@ class TestPreflight(unittest.TestCase):
                 'image_stage_total': {'limit': -1, 'usage': 0}})
         findings = preflight.look(cloud, rows, 'auto')
         self.assertEqual(
-            {'quota image_size_total: 600 left of 1000, and at least 700 '
-             'needed'},
+            {'quota image_size_total: 600 of 1000 are left, and at least 700 '
+             'are needed'},
             {finding.sentence for finding in findings if not finding.ok})
         self.assertTrue(any('700 MiB' in finding.sentence
                             for finding in findings))
