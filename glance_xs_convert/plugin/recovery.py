@@ -197,6 +197,7 @@ class Import:
                                 pending=pending)
         image = self._images.get(self.claim.image_id)
         kept = [location['url'] for location in image.locations]
+        kept += stores.urls_to_be_deleted(self._context, self.claim.image_id)
         for store in self.claim.stores:
             stores.remove_cut(store, self.claim.image_id, kept)
 

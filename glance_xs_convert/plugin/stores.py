@@ -23,6 +23,7 @@ from collections.abc import Iterator
 import os
 from typing import Any
 
+from glance.common import crypt
 from glance import db
 from oslo_config import cfg
 
@@ -64,6 +65,21 @@ def _directories(store: str | None) -> Iterator[str]:
                 yield entry.rsplit(':', 1)[0].strip()
         elif options.filesystem_store_datadir:
             yield options.filesystem_store_datadir
+
+
+def urls_to_be_deleted(context: Any, image_id: str) -> list[str]:
+    """The URLs of an image's data that Glance's scrubber will delete.
+
+    With ``delayed_delete`` it does so some time later: were the data removed
+    before, the scrubber would delete what another import puts there.
+
+    :param context: that of an administrator
+    """
+    image = db.get_api().image_get(context, image_id, force_show_deleted=True)
+    key = CONF.metadata_encryption_key
+    return [crypt.urlsafe_decrypt(key, location['url']) if key
+            else location['url'] for location in image['locations']
+            if location['status'] == 'pending_delete']
 
 
 def remove_locations(context: Any, image_id: str, *, pending: bool) -> None:

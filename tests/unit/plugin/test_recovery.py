@@ -177,6 +177,23 @@ class Importing(RecoveryCase):
         self.recover()
         self.assert_set_back()
 
+    def test_scrubber_deletes_later(self):
+        """What it is going to delete must stay until it has done so."""
+        base.importlib.import_module('glance.scrubber')
+        self.conf.config(delayed_delete=True)
+        for key in (None, '0123456789abcdef'):
+            self.conf.config(metadata_encryption_key=key)
+            self.leave(stores=('fast', 'slow'))
+            self.convert()
+            self.copy('fast')
+            self.cut_copy('slow')
+            self.recover()
+            self.assertEqual('queued', self.image().status)
+            self.assertTrue(
+                (self.store_path('fast') / self.image_id).exists())
+            self.assertFalse(
+                (self.store_path('slow') / self.image_id).exists())
+
     def test_recovery_that_is_interrupted(self):
         """Wherever it was, the next one goes on."""
         for name in ('_remove_cut_copies', '_remove_staged', '_end_task'):
