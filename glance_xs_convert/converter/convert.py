@@ -246,12 +246,9 @@ def _pass(source: intake.Source, raw: disk_file.DiskFile,
           wanted: _Wanted, surveyed: survey.Survey | None = None) -> _Origin:
     with opening.opened(source, limits) as opened:
         if opened.content is detect.Content.EXPORT:
-            export = xva.XvaImage(opened.members, limits, wanted.disk)
-            if wanted.all_disks:
-                return _Origin(0, [], None, export.guest,
-                               export.survey(first_sectors.SIZE))
-            one_pass.run(export, raw, progress)
-            return _Origin(export.size, [], export.chosen, export.guest)
+            with xva.XvaImage(
+                    opened.members, limits, wanted.disk) as export:
+                return _read_export(export, raw, progress, wanted)
         if wanted.disk is not None:
             raise exceptions.NoSuchDisk(
                 'the image is a chain of VHDs and has only one disk, so do '
@@ -259,3 +256,12 @@ def _pass(source: intake.Source, raw: disk_file.DiskFile,
         vhds = image.VhdImage(opened.members, limits, surveyed)
         one_pass.run(vhds, raw, progress)
         return _Origin(vhds.size, vhds.vhds)
+
+
+def _read_export(export: xva.XvaImage, raw: disk_file.DiskFile,
+                 progress: progress.Progress, wanted: _Wanted) -> _Origin:
+    if wanted.all_disks:
+        return _Origin(0, [], None, export.guest,
+                       export.survey(first_sectors.SIZE))
+    one_pass.run(export, raw, progress)
+    return _Origin(export.size, [], export.chosen, export.guest)

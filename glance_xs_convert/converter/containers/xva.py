@@ -18,7 +18,9 @@ the chunks of each of its disks.
 
 from collections.abc import Iterator
 import dataclasses
+from types import TracebackType
 
+from glance_xs_convert.converter.containers import checksums
 from glance_xs_convert.converter.containers import member
 from glance_xs_convert.converter.containers import ova_xml
 from glance_xs_convert.converter.containers import xva_chunks
@@ -83,6 +85,8 @@ class XvaLayer:
 class XvaImage:
     """One disk of an export (see ``layers.Image``).
 
+    Use it as a context manager.
+
     :param opened: the archive
     :param disk: device or number of the disk; None if there is only one
     :ivar manifest: the content of ``ova.xml``
@@ -96,8 +100,17 @@ class XvaImage:
         self._upcoming = xva_chunks.Upcoming(opened.members())
         self._choice = disk
         self._ignored = 0
+        self._sums = checksums.Checksums()
         self.manifest = _read_manifest(self._upcoming)
         self.chosen: ova_xml.Disk | None = None
+
+    def __enter__(self) -> 'XvaImage':
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None,
+                 error: BaseException | None,
+                 traceback: TracebackType | None) -> None:
+        self._sums.__exit__(kind, error, traceback)
 
     @property
     def guest(self) -> ova_xml.Guest:
@@ -157,7 +170,8 @@ class XvaImage:
                     'chunks of another disk come between this chunk and '
                     'the others of its disk', member=item.name)
             seen.add(name.ref)
-            reader = xva_chunks.DiskReader(name.ref, size, self._upcoming)
+            reader = xva_chunks.DiskReader(
+                name.ref, size, self._upcoming, self._sums)
             yield reader
             reader.skip_all()
             reader.finish()

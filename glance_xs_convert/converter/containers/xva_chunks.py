@@ -22,13 +22,10 @@ Source: xen-api, ``stream_vdi.ml`` (``send_one`` and ``recv_one``).
 """
 
 from collections.abc import Iterator
-import hashlib
 import re
-from typing import Any
 from typing import NamedTuple
 
-import xxhash
-
+from glance_xs_convert.converter.containers import checksums
 from glance_xs_convert.converter.containers import member
 from glance_xs_convert.converter.streams import forward
 from glance_xs_convert import exceptions
@@ -48,25 +45,6 @@ _ZEROS = bytes(64 * 1024)
 _CHUNK = re.compile(r'(?:\./)?((?:Opaque)?Ref:[^/]+)/([0-9]{8,19})')
 _DAMAGED_NAME = re.compile(r'(?:\./)?(?:Opaque)?Ref:.*', re.DOTALL)
 _OLD_CHUNK = re.compile(r'(?:.*/)?chunk-[0-9]+\.gz')
-
-
-class _Kind(NamedTuple):
-    """A kind of checksum."""
-
-    start: Any
-    form: re.Pattern[bytes]
-    size: int
-
-
-def _sha1() -> Any:
-    return hashlib.sha1(usedforsecurity=False)
-
-
-#: The kinds of checksums, by the extension of their names.
-_KINDS = {
-    'xxhash': _Kind(xxhash.xxh64, re.compile(rb'[0-9A-F]{16}'), 16),
-    'checksum': _Kind(_sha1, re.compile(rb'[0-9A-Fa-f]{40}'), 40),
-}
 
 
 class Name(NamedTuple):
@@ -132,11 +110,13 @@ class DiskReader:
 
     :param ref: reference of the disk
     :param size: size of the disk, in bytes
+    :param sums: computes the chunks' checksums
     :ivar position: position on the disk, in bytes
     :ivar stored: number of the disk's bytes that came in chunks so far
     """
 
-    def __init__(self, ref: str, size: int, upcoming: Upcoming) -> None:
+    def __init__(self, ref: str, size: int, upcoming: Upcoming,
+                 sums: checksums.Checksums) -> None:
         self.ref = ref
         self.size = size
         self.position = 0
@@ -149,8 +129,8 @@ class DiskReader:
         self._first_length: int | None = None
         #: The checksums to compute: both kinds for the first chunk, because
         #: it is not known yet which one follows.
-        self._hashes: dict[str, Any] = {}
-        self._kinds = list(_KINDS)
+        self._kinds = list(checksums.KINDS)
+        self._sums = sums
         self._chunks_left = _MAX_CHUNKS + (
             min(size, limits.MAX_VIRTUAL_SIZE) // _LEAST_AVERAGE)
         self._short_chunks_left = _MAX_SHORT_CHUNKS
@@ -224,9 +204,7 @@ class DiskReader:
         if self._chunk is None:
             raise self._incomplete()
         for buffer, start, end in self._chunk.data.pieces(size):
-            view = memoryview(buffer)[start:end]
-            for hashed in self._hashes.values():
-                hashed.update(view)
+            self._sums.update(memoryview(buffer)[start:end])
             self.position += end - start
             yield buffer, start, end
 
@@ -241,7 +219,7 @@ class DiskReader:
         self._count(item)
         self._number = name.number
         self.stored += item.size
-        self._hashes = {kind: _KINDS[kind].start() for kind in self._kinds}
+        self._sums.begin(self._kinds)
         return True
 
     def _place(self, item: member.Member, number: int) -> None:
@@ -287,18 +265,19 @@ class DiskReader:
         if item is None or path != chunk.path:
             raise exceptions.DamagedExport(
                 'no checksum follows the chunk', member=chunk.name)
-        if kind not in self._hashes:
+        if kind not in self._kinds:
             raise exceptions.DamagedExport(
                 'the name of the checksum must end in '
-                + ' or '.join(f'.{kind}' for kind in self._hashes),
+                + ' or '.join(f'.{kind}' for kind in self._kinds),
                 member=item.name)
         self._kinds = [kind]
-        found = item.data.read(min(item.size, _KINDS[kind].size + 1))
-        if not _KINDS[kind].form.fullmatch(found):
+        size = checksums.KINDS[kind].size
+        found = item.data.read(min(item.size, size + 1))
+        if not checksums.KINDS[kind].form.fullmatch(found):
             raise exceptions.DamagedExport(
-                f'the checksum is not {_KINDS[kind].size} hexadecimal '
-                'digits', member=item.name)
-        wanted = self._hashes[kind].hexdigest()
+                f'the checksum is not {size} hexadecimal digits',
+                member=item.name)
+        wanted = self._sums.hexdigest(kind)
         if found.decode().lower() != wanted:
             raise exceptions.WrongChecksum(
                 f'the chunk has the checksum {wanted}, but should have '
