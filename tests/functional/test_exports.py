@@ -85,7 +85,7 @@ class TestExports(test_upload.UploadCase):
                                   image('two disks', disks[0], data))
         with self.new_image('two disks', xs_convert_disk='2') as image_id:
             task = self.web_download(image_id, data)
-            self.assert_refused(image_id, task, 'no disk of the export')
+            self.assert_refused(image_id, task, 'does not hold a disk 2')
 
     def test_vhd_that_horizon_declares_an_archive(self):
         layer = chains.story_layers()[-1]
