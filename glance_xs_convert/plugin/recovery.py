@@ -117,7 +117,8 @@ class Import:
 
     def _look(self) -> Rest:
         image, holder = self._image, self._holder()
-        if image is None:
+        # Glance may have been stopped while it deleted the image.
+        if image is None or image.status == 'deleted':
             return Rest.DELETED
         if self.claim.task_id is None:
             return Rest.NOT_BEGUN

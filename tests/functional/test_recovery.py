@@ -16,6 +16,7 @@ import contextlib
 import dataclasses
 import io
 import json
+import math
 import os
 import random
 import re
@@ -42,7 +43,7 @@ KILLS = int(os.environ.get('XS_CONVERT_KILLS', '4'))
 SEED = os.environ.get('XS_CONVERT_SEED', 'kill')
 
 #: How long downloads take, in seconds.
-DOWNLOAD = 2.0
+DOWNLOAD = 4.0
 #: A disk of this size takes Glance seconds to copy to a store.
 DISK_SIZE = 256 * vhd.MIB
 #: How long recovery may take from the moment in which Glance is up.
@@ -123,9 +124,10 @@ class TestKilledAnywhere(RecoveryCase):
         log = []
         for number in range(KILLS):
             kind = self.KINDS[number % len(self.KINDS)]
-            # One from each part of the time that it takes, so that all of
-            # it is covered.
-            share = (number + self.rng.random()) / KILLS
+            # One from each part of the time that this kind takes, so that
+            # all of it is covered.
+            part = number // len(self.KINDS) + self.rng.random()
+            share = part / math.ceil(KILLS / len(self.KINDS))
             with self.new_image(f'{number} of {SEED}') as image_id:
                 phase = self.kill_after(
                     image_id, kind, share * durations[kind])
@@ -262,8 +264,8 @@ class TestKilledConverting(RecoveryCase):
         client.images.delete(image_id)
         self.assertEqual('success', task['status'])
 
-    def assert_set_back(self, image_id, by='import of image %s was '
-                        'interrupted'):
+    def assert_set_back(self, image_id,
+                        by='process that imported image %s has ended'):
         """The image can be imported again, and its owner reads why.
 
         :param by: what is in Glance's log then

@@ -371,6 +371,17 @@ class Others(RecoveryCase):
         self.assertEqual(([], [], []),
                          (self.staged(), self.stored(), self.tickets()))
 
+    def test_deleted_by_half(self):
+        """Glance was killed between the two steps of it."""
+        self.leave()
+        self.cut_copy('fast')
+        image = self.image()
+        image.delete()
+        self.image_repo.save(image)
+        self.assertEqual([recovery.Rest.DELETED], self.recover())
+        self.assertEqual(([], [], []),
+                         (self.staged(), self.stored(), self.tickets()))
+
     def test_released(self):
         self.leave()
         self.wrapper(self.image_id, self.task_id).drop_lock_for_task()
