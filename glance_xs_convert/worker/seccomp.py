@@ -20,7 +20,6 @@ that open files, execute programs, connect, trace or start processes fail.
 import ctypes
 import errno
 import os
-import platform
 
 _LIBRARY = 'libseccomp.so.2'
 #: The architectures on which clone(2) has its flags in the first argument.
@@ -89,8 +88,8 @@ class Filter:
     """
 
     def __init__(self) -> None:
-        if platform.machine() not in _MACHINES:
-            raise Unavailable(f'it is not supported on {platform.machine()}')
+        if os.uname().machine not in _MACHINES:
+            raise Unavailable(f'it is not supported on {os.uname().machine}')
         try:
             self._library = ctypes.CDLL(_LIBRARY)
         except OSError:
