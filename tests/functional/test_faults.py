@@ -95,7 +95,7 @@ class TestNoSpace(faults.FaultCase):
                     file.flush()
             task = cloud.wait_for_import(self.client, image_id)
             other.unlink()
-            self.assert_refused(image_id, task, 'no space')
+            self.assert_refused(image_id, task, 'space for the raw disk')
             self.assert_imports(image_id, archives.small())
 
 
