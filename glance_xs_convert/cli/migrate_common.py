@@ -37,8 +37,9 @@ _CHATTY = ('keystoneauth', 'openstack', 'urllib3')
 
 _CLOUD_HELP = (
     'Like other OpenStack clients, the command finds the cloud by clouds.yaml '
-    'and the OS_* variables, and takes the same options: --os-cloud, '
-    '--os-region-name, --os-project-name, --insecure and all others.')
+    'and environment variables such as OS_CLOUD, and takes the same options: '
+    '--os-cloud, --os-region-name, --os-project-name, --insecure and all '
+    'others.')
 
 
 class CloudCommand(common.Command):
@@ -134,7 +135,7 @@ def add_selection(parser: argparse.ArgumentParser) -> None:
              'administrator, by its name')
     parser.add_argument(
         '--name', metavar='GLOB',
-        help='only images whose name matches, for example "web-*"')
+        help='only images whose name matches this shell pattern')
     parser.add_argument(
         '--property', metavar='KEY=VALUE', action='append', default=[],
         dest='properties', type=_property,
