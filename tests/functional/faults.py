@@ -33,7 +33,7 @@ from tests.functional import base
 #: How much a conversion reads that is no part of the disk, to take its time.
 SWAP_SIZE = 2 * vhd.GIB
 #: So long may a conversion take to end when it is not wanted any more.
-SOON = 20
+SOON = 120
 
 
 def slow():
