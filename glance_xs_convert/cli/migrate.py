@@ -226,7 +226,8 @@ class Run(migrate_common.CloudCommand, lister.Lister):
                 if outcome.row.state == candidates.DONE]
         pairs = [(row.id, row.new_id) for row in rows
                  if row.state == candidates.DONE and row.new_id]
-        users = references.Users(cloud, [old_id for old_id, _ in pairs])
+        asked = pairs if made or parsed_args.mapping else []
+        users = references.Users(cloud, [old_id for old_id, _ in asked])
         if parsed_args.mapping:
             with _written(parsed_args.mapping) as target:
                 report.write_mapping(target, pairs, users)
@@ -254,13 +255,12 @@ class Undo(migrate_common.CloudCommand, lister.Lister):
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> _Table:
-        from glance_xs_convert.migrate import candidates
         from glance_xs_convert.migrate import references
 
         cloud = self.connect(parsed_args)
         rows = [row for row in _rows(
             cloud, migrate_common.selection(parsed_args, cloud))
-            if row.new_id or row.state != candidates.WAITING]
+            if row.new_id]
         if rows and not parsed_args.images and not migrate_common.agreed(
                 f'Undo the migration of {len(rows)} images?',
                 parsed_args.yes):

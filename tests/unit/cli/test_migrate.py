@@ -107,6 +107,14 @@ class TestCommands(MigrateCase):
         rows, _ = self.migrate('undo', 'a')
         self.assertEqual([], rows)
 
+    def test_undo_leaves_alone_what_was_not_migrated(self):
+        self.cloud.add('signed', img_signature='x')
+        self.cloud.add('off', status='deactivated')
+        self.cloud.add('a')
+        self.migrate('run', 'a')
+        rows, _ = self.migrate('undo', '--yes')
+        self.assertEqual(['a'], [row['id'] for row in rows])
+
     def test_run_that_fails(self):
         self.cloud.add('a')
         self.cloud.add('b')
