@@ -26,7 +26,7 @@ from tests.functional import faults
 
 SECONDS = 240
 #: How long a list of images may take at most, on a machine that is busy.
-PATIENCE = 5
+PATIENCE = 30
 
 
 class Watch:
