@@ -15,7 +15,7 @@
     python -m tools.bench_guards --size full
 
 The same archive is converted in turn by a process without limits, by one as
-the plugin starts it but with the sandbox off, and by one that is locked in.
+the plugin starts it but with the sandbox off, and by one that is confined.
 All of them decompress, check, convert and take the archive's SHA-256. Beside
 the time by the clock, the processor time is compared: on a machine that has
 other work to do, it is what can be trusted.

@@ -10,7 +10,7 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""Showing how far a migration is, on standard error."""
+"""Showing the progress of a migration on standard error."""
 
 from collections.abc import Iterator
 import contextlib
@@ -115,7 +115,7 @@ class Lines(Silence):
         return line if left is None else f'{line}, {_time(left)} left'
 
     def _fraction(self) -> float:
-        """How far all of it is, by the archives' bytes."""
+        """Return the overall progress, by the archives' bytes."""
         if not self._size:
             return self._over / max(self._total, 1)
         size = self._size_over + sum(
@@ -173,7 +173,7 @@ class Screen(Lines):
 @contextlib.contextmanager
 def shown(stream: TextIO, quiet: bool, total: int, size: int,
           ) -> Iterator[Silence]:
-    """What is to be told how far it is, until the context is left."""
+    """Yield the observer of the progress, until the context is left."""
     watch = (Silence() if quiet
              else (Screen if stream.isatty() else Lines)(stream, total, size))
     stop = threading.Event()

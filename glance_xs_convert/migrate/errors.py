@@ -10,21 +10,21 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""What can go wrong with a migration."""
+"""The errors of a migration."""
 
 from glance_xs_convert import exceptions
 
 
 class MigrationError(exceptions.XsConvertError):
-    """The root of this wing's errors."""
+    """The base class of the errors of a migration."""
 
 
 class Unreachable(MigrationError):
-    """The cloud did not answer, however often it was asked."""
+    """The cloud did not answer, even after several attempts."""
 
 
 class LoginFailed(MigrationError):
-    """Keystone does not accept the credentials, or there are none."""
+    """The credentials are missing, or Keystone rejects them."""
 
 
 class NotAllowed(MigrationError):
@@ -32,15 +32,15 @@ class NotAllowed(MigrationError):
 
 
 class OutOfQuota(MigrationError):
-    """A quota is used up, or a file system is full."""
+    """A quota is exhausted, or a file system is full."""
 
 
 class Conflict(MigrationError):
-    """The image is in a state in which the request makes no sense."""
+    """The image is in the wrong state for the request."""
 
 
 class NotFound(MigrationError):
-    """The image is not there, or not visible."""
+    """The image does not exist, or is not visible."""
 
 
 class RequestRefused(MigrationError):
@@ -48,32 +48,32 @@ class RequestRefused(MigrationError):
 
 
 class WrongArguments(MigrationError):
-    """The command line asks for something that cannot be done."""
+    """The command line asks for something impossible."""
 
 
 class CannotMigrate(MigrationError):
-    """This cloud cannot convert images: nothing is begun."""
+    """This cloud cannot convert images, so nothing begins."""
 
 
 class NotConverted(CannotMigrate):
-    """Glance stored the archive as it was: the plugin is not on."""
+    """Glance stored the archive unconverted: the plugin is off."""
 
 
 class Skipped(MigrationError):
-    """The image is not, or no longer, one that can be migrated."""
+    """The image cannot be migrated, or not any more."""
 
 
 class Failed(MigrationError):
-    """The image was not migrated; the next run tries it again."""
+    """The migration failed; the next run tries it again."""
 
 
 class Refused(Failed):
-    """The archive is at fault; it is tried again only on demand."""
+    """The archive is at fault; only --retry tries it again."""
 
 
 class Vanished(MigrationError):
-    """The new image was deleted by somebody else meanwhile."""
+    """Somebody has deleted the new image."""
 
 
 class Stuck(MigrationError):
-    """An import showed no progress for too long."""
+    """An import made no progress for too long."""

@@ -10,7 +10,7 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""How the state of a migration is written down in Glance.
+"""How Glance records the state of a migration.
 
 The id of a new image is derived from the old one's. Glance refuses to create
 an id twice, so of several commands that migrate an image one creates the new

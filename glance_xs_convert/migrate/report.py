@@ -10,7 +10,7 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""What was done, for machines and for managers."""
+"""Reports on a migration, for programs and for people."""
 
 from collections.abc import Iterable
 from collections.abc import Sequence
@@ -53,7 +53,7 @@ FIELDS = tuple(field.name for field in dataclasses.fields(Line))
 
 
 def lines(rows: Iterable[candidates.Row]) -> list[Line]:
-    """The images that are done."""
+    """Return the lines for the images that are done."""
     return [_line(row, row.new) for row in rows
             if row.state == candidates.DONE and row.new is not None]
 
@@ -70,7 +70,7 @@ def _line(row: candidates.Row, new: candidates.NewImage) -> Line:
 
 def write_mapping(target: TextIO, pairs: Iterable[tuple[str, str]],
                   users: references.Users) -> None:
-    """Write a CSV table of old ids, new ids, and what uses the old ones."""
+    """Write a CSV table of old IDs, new IDs, and users of the old ones."""
     writer = csv.writer(target)
     writer.writerow(('old_id', 'new_id', 'used_by'))
     for old_id, new_id in pairs:
@@ -100,7 +100,7 @@ code { font-size: .8rem; opacity: .8; }
 
 def write_html(target: TextIO, made: Sequence[Line], left: int, when: str,
                ) -> None:
-    """Write a page that needs nothing but itself.
+    """Write a self-contained HTML page.
 
     :param made: the images that are done
     :param left: how many others there are

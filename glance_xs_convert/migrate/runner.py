@@ -10,7 +10,7 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""Many images, a few at a time."""
+"""Migrating many images, a few at a time."""
 
 from collections.abc import Iterable
 from collections.abc import Iterator
@@ -38,12 +38,12 @@ _TURN = 0.2
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of an image in this run.
+    """The result for an image in this run.
 
-    :ivar row: the image now
-    :ivar seconds: how long it took
-    :ivar disk: the size of the disk, in bytes, if it was migrated
-    :ivar notes: what the operator should know
+    :ivar row: the image afterwards
+    :ivar seconds: time that it took
+    :ivar disk: size of the disk in bytes, if the image was migrated
+    :ivar notes: notes for the operator
     """
 
     row: candidates.Row
@@ -53,17 +53,17 @@ class Outcome:
 
 
 class Watch(Protocol):
-    """Who is told what goes on, by several threads."""
+    """An observer of the progress, which several threads call."""
 
     def started(self, row: candidates.Row) -> None:
-        """An image is begun."""
+        """An image has begun."""
 
     def told(self, row: candidates.Row, stage: str, fraction: float | None,
              ) -> None:
-        """An image is at some stage, and how far in it, from 0 to 1."""
+        """An image has reached a stage, with a progress from 0 to 1."""
 
     def ended(self, outcome: Outcome) -> None:
-        """An image is over."""
+        """An image has ended."""
 
 
 def to_do(rows: Iterable[candidates.Row], settings: migration.Settings,
@@ -123,7 +123,7 @@ class Runner:
         return False
 
     def run(self, rows: Iterable[candidates.Row]) -> list[Outcome]:
-        """Migrate images, and say what became of each that was begun."""
+        """Migrate images, and return the result of each that has begun."""
         self._rows = iter(rows)
         threads = [threading.Thread(target=self._work, daemon=True,
                                     name=f'job {number}')
@@ -165,7 +165,7 @@ class Runner:
                       else task.run())
         except patience.Interrupted:
             state = candidates.RUNNING
-            reason = 'left under way: the next run goes on with it'
+            reason = 'interrupted: the next run continues it'
         except errors.Skipped as error:
             state, reason = candidates.SKIPPED, str(error)
         except errors.MigrationError as error:
@@ -183,7 +183,7 @@ class Runner:
         return Outcome(dataclasses.replace(row, state=state, reason=reason))
 
     def _consider(self, error: errors.MigrationError) -> None:
-        """Begin no other image if they would fare like this one."""
+        """Stop if other images would fail like this one."""
         with self._lock:
             if isinstance(error, errors.Unreachable):
                 self._unreachable += 1

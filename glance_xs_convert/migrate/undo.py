@@ -10,7 +10,7 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""Making the old image what it was, and the new one go.
+"""Restoring the old image and deleting the new one.
 
 Each step can be repeated: first the new image is given up, then the old one
 is put right, and at last the new one is deleted.
@@ -29,9 +29,9 @@ from glance_xs_convert.migrate import references
 
 @dataclasses.dataclass(frozen=True)
 class Undone:
-    """What became of an image.
+    """The result for one image.
 
-    :ivar kept: why the new image is still there, or nothing
+    :ivar kept: the reason why the new image still exists, or empty
     """
 
     new_id: str | None
@@ -40,7 +40,7 @@ class Undone:
 
 def undo(cloud: cloud_.Cloud, row: candidates.Row,
          users: references.Users) -> Undone:
-    """Undo one migration, however far it is.
+    """Undo one migration in any state.
 
     :param row: an image that is done, running or failed
     :param users: what refers to images
@@ -48,7 +48,8 @@ def undo(cloud: cloud_.Cloud, row: candidates.Row,
     """
     old = cloud.image(row.id)
     if old is None:
-        raise errors.Skipped('the old image is deleted: there is no way back')
+        raise errors.Skipped(
+            'the old image has been deleted, so it cannot be restored')
     new = cloud.image(row.new_id) if row.new_id else None
     if new is not None and (new['owner'] != old['owner']
                             or candidates.old_id_of(new) != old['id']):
@@ -64,7 +65,7 @@ def undo(cloud: cloud_.Cloud, row: candidates.Row,
 
 
 def _given_up(cloud: cloud_.Cloud, new: cloud_.Image) -> cloud_.Image:
-    """Take the new image out of its place, but leave its data."""
+    """Withdraw the new image, but keep its data."""
     wanted = {names.UNDONE: candidates.old_id_of(new), 'os_hidden': True,
               'protected': False}
     gone = [name for name in (names.SOURCE, *names.PROVISIONAL)
@@ -87,7 +88,7 @@ def _restore(cloud: cloud_.Cloud, old: cloud_.Image) -> None:
 
 def _removed(cloud: cloud_.Cloud, new: cloud_.Image, users: Iterable[str],
              ) -> str:
-    """:returns: why the new image cannot be deleted, or nothing"""
+    """:returns: the reason why the new image cannot be deleted, or ''"""
     reason = ', '.join(users)
     if not reason:
         try:

@@ -10,7 +10,7 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""Converting the old archive once more, to compare the sums.
+"""Converting the old archive again, to compare the checksums.
 
 The converter writes the disk in the order of the archive, and a sum needs it
 in order. So the disk is written to a sparse file that is never seen, and the

@@ -213,7 +213,7 @@ def filter_factory(global_conf: dict[str, str], **local_conf: str,
     """Entry point in ``paste.filter_factory``.
 
     Glance calls it when it starts, so imports that were interrupted when it
-    stopped are set back from here on.
+    stopped are recovered from here on.
 
     :returns: a function that puts the filters before an application, without
               the one for uploads if it has nothing to do

@@ -146,7 +146,7 @@ class _Cutter:
         while size:
             piece = self._pieces.pop()
             if not isinstance(piece, int):
-                raise ValueError('these are no zeros')
+                raise ValueError('these are not zeros')
             if piece > size:
                 self._pieces.append(piece - size)
             size -= min(piece, size)
