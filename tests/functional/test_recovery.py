@@ -45,7 +45,7 @@ SEED = os.environ.get('XS_CONVERT_SEED', 'kill')
 #: How long downloads take, in seconds.
 DOWNLOAD = 4.0
 #: A disk of this size takes Glance seconds to copy to a store.
-DISK_SIZE = 256 * vhd.MIB
+DISK_SIZE = 128 * vhd.MIB
 #: How long recovery may take from the moment in which Glance is up.
 SOON = 20
 
@@ -65,7 +65,7 @@ def big():
         vhd.Layer(DISK_SIZE // 2, written=[
             (300, chains.pattern('old file', 3000))])])
     members = archive.chain_members(layers)
-    members.insert(1, faults.swap(vhd.GIB // 2))
+    members.insert(1, faults.swap(vhd.GIB // 4))
     return archives.Image('big.tgz', archive.tgz(members),
                           model.size(layers), model.sha256(layers))
 
