@@ -77,15 +77,13 @@ WAYS: dict[str, Callable[[str, str], None]] = {
 }
 
 
-def measured(way: Callable[[str, str], None], archive: str, raw: str,
-             ) -> tuple[float, float]:
-    """How long a conversion takes, by the clock and in processor time."""
+def measured(work: Callable[[], object]) -> tuple[float, float]:
+    """How long other processes work, by the clock and in processor time."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     start = time.perf_counter()
-    way(archive, raw)
+    work()
     seconds = time.perf_counter() - start
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    os.unlink(raw)
     return seconds, (after.ru_utime + after.ru_stime
                      - before.ru_utime - before.ru_stime)
 
@@ -103,7 +101,8 @@ def main() -> None:
     names = list(WAYS)
     for number in range(options.runs + 1):
         for name in names:
-            result = measured(WAYS[name], archive, raw)
+            result = measured(functools.partial(WAYS[name], archive, raw))
+            os.unlink(raw)
             if number:
                 found[name].append(result)
         names.reverse()
@@ -115,22 +114,20 @@ def main() -> None:
             print(bench.Measure(f'{one} ÷ {other}, {kind}', statistics.median(
                 a[index] / b[index] for a, b in zip(
                     found[one], found[other])), '', target))
-    print(bench.Measure('start and end of a process',
-                        statistics.median(_starts()), 's', _START_TARGET))
+    starts = [measured(_start) for _ in range(_STARTS)]
+    for kind, values in zip(('by the clock', 'processor time'),
+                            zip(*starts)):
+        print(bench.Measure(f'start and end of a process, {kind}',
+                            statistics.median(values), 's', _START_TARGET))
     with open(options.output + '-guards.json', 'w') as file:
         json.dump(found, file, indent=1)
 
 
-def _starts() -> list[float]:
-    """How long it takes to start a process, lock it in, and end it."""
-    request = protocol.Request(limits.Limits(), max_memory=_MEMORY,
-                               sandbox=protocol.REQUIRED)
-    seconds = []
-    for _ in range(_STARTS):
-        start = time.perf_counter()
-        parent.probe(request, python=sys.executable)
-        seconds.append(time.perf_counter() - start)
-    return seconds
+def _start() -> None:
+    """Start a process, let it lock itself in and try to get out, and end."""
+    parent.probe(
+        protocol.Request(limits.Limits(), max_memory=_MEMORY,
+                         sandbox=protocol.REQUIRED), python=sys.executable)
 
 
 if __name__ == '__main__':
