@@ -106,16 +106,19 @@ class TestKilledConverter(faults.FaultCase):
         slow, small = faults.slow(), archives.small()
         rng = random.Random(SEED)
         duration = self.duration(slow)
-        hits = 0
-        for number in range(KILLS):
+        hits = number = 0
+        # How many conversions end before they are hit depends on how busy
+        # the machine is.
+        while hits < KILLS and number < 4 * KILLS:
             with self.new_image('%d of %s' % (number, SEED)) as image_id:
                 hits += self.kill_after(
                     image_id, slow, rng.uniform(0, duration))
                 if self.status(image_id) == 'queued':
                     self.assert_imports(image_id, small)
+            number += 1
         self.addDetail('figures', content.text_content(
-            '%d of %d conversions of %.1f s hit' % (hits, KILLS, duration)))
-        self.assertGreater(hits, KILLS // 2)
+            '%d of %d conversions of %.1f s hit' % (hits, number, duration)))
+        self.assertEqual(KILLS, hits)
 
     def duration(self, image):
         """How long an undisturbed conversion takes, in seconds."""
