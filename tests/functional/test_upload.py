@@ -506,7 +506,7 @@ class NoImports:
             self.assertEqual(204, self.put(image_id, data).status_code)
             self.assert_stored_as_it_came(image_id, data, 'vhd', 'ovf')
         log = self.cloud.log.read_text(errors='replace')
-        found = re.search('ERROR .*are not converted .*because (.*)', log)
+        found = re.search('ERROR .*images unconverted, because (.*)', log)
         self.assertEqual(self.REASON, found and found[1])
 
 
