@@ -51,6 +51,8 @@ SOON = 20
 
 MESSAGE = ('The image service was stopped while it imported the XenServer '
            'image; import the image again.')
+INCOMPLETE = ('The image service was stopped before it had copied the image '
+              'to all stores; copy it to the missing ones: {}.')
 
 #: The parts of an import, in their order.
 PHASES = ('accepted', 'downloading', 'converting', 'copying', 'over')
@@ -191,7 +193,13 @@ class TestKilledAnywhere(RecoveryCase):
         image = self.client.images.get(image_id)
         if image.status == 'active':
             self.assertIn(phase, ('copying', 'over'))
-            self.assertEqual('success', task['status'], task['message'])
+            missing = [store for store in self.stores_of(task)
+                       if store not in image.stores.split(',')]
+            self.assertEqual('failure' if missing else 'success',
+                             task['status'], task['message'])
+            if missing:
+                self.assertEqual(INCOMPLETE.format(', '.join(missing)),
+                                 task['message'])
             self.assertEqual((self.image.size, self.image.sha256),
                              self.download(image_id))
             self.assertEqual([], self.cloud.staged())
