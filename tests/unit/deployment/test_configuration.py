@@ -13,6 +13,7 @@
 """Judging a deployment, where Glance is installed and where it is not."""
 
 import importlib
+import importlib.metadata
 import importlib.util
 import subprocess
 import sys
@@ -88,13 +89,17 @@ class GlanceOptions(unittest.TestCase):
         return conf._get_opt_info(name, group)['opt']
 
     def test_like_the_originals(self):
+        # Glance before 33 accepts any name of an import method.
+        glance = importlib.metadata.version('glance')
+        older = int(glance.partition('.')[0]) < 33
         for group, options in configuration.GLANCE_OPTS.items():
             for option in options:
                 with self.subTest(group=group, option=option.name):
                     original = self.original(group, option.dest)
                     self.assertIs(type(original), type(option))
                     self.assertEqual(original.default, option.default)
-                    self.assertEqual(original.type, option.type)
+                    if not (older and option.dest == 'enabled_import_methods'):
+                        self.assertEqual(original.type, option.type)
                     self.assertEqual(original.deprecated_opts,
                                      option.deprecated_opts)
 
