@@ -14,7 +14,8 @@
 
 import dataclasses
 
-#: A gibibyte in bytes, for those who cannot have oslo.utils.
+#: Units in bytes, for those who cannot have oslo.utils.
+MIB = 1024 ** 2
 GIB = 1024 ** 3
 
 #: The largest disk that a VHD can hold, in bytes.

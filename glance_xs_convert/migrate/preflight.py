@@ -16,13 +16,12 @@ from collections.abc import Iterable
 from collections.abc import Sequence
 import dataclasses
 
+from glance_xs_convert import limits
 from glance_xs_convert.migrate import candidates
 from glance_xs_convert.migrate import cloud as cloud_
 from glance_xs_convert.migrate import errors
 from glance_xs_convert.migrate import methods
 from glance_xs_convert import text
-
-_MIB = 1024 ** 2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,7 +83,7 @@ def _quotas(cloud: cloud_.Cloud, waiting: Sequence[candidates.Row],
     if not usage:
         return [Finding(True, 'there are no quotas')]
     needed = {'image_count_total': len(waiting),
-              'image_size_total': _archives(waiting) // _MIB}
+              'image_size_total': _archives(waiting) // limits.MIB}
     findings = []
     for name, need in needed.items():
         quota = usage.get(name)

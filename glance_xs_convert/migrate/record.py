@@ -17,12 +17,12 @@ from collections.abc import Mapping
 import json
 from typing import Any
 
+from glance_xs_convert import limits
 from glance_xs_convert.migrate import cloud
 from glance_xs_convert.migrate import names
 
 Change = dict[str, Any]
 
-_GIB = 1024 ** 3
 #: What Glance itself says about an image.
 _ATTRIBUTES = frozenset((
     'checksum', 'container_format', 'created_at', 'direct_url', 'disk_format',
@@ -91,7 +91,7 @@ def last(old: cloud.Image, new: cloud.Image, more: Mapping[str, str],
     """
     wanted = {name: old[name] for name in _COPIED_ATTRIBUTES}
     wanted['visibility'] = old['visibility']
-    wanted['min_disk'] = max(old['min_disk'], -(-new['size'] // _GIB))
+    wanted['min_disk'] = max(old['min_disk'], -(-new['size'] // limits.GIB))
     copied = set(json.loads(new.get(names.COPIED, '[]')))
     now = properties(old)
     taken_off = copied - set(new)

@@ -17,11 +17,12 @@ import io
 import os
 from typing import Any
 
+from glance_xs_convert import limits
 from glance_xs_convert.migrate import cloud as cloud_
 from glance_xs_convert.migrate import errors
 from glance_xs_convert.migrate import patience
 
-_CHUNK = 1024 ** 2
+_CHUNK = limits.MIB
 
 
 class RemoteFile(io.RawIOBase):

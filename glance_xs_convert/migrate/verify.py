@@ -26,11 +26,12 @@ from typing import BinaryIO
 from typing import cast
 
 from glance_xs_convert import api
+from glance_xs_convert import limits
 from glance_xs_convert.migrate import cloud as cloud_
 from glance_xs_convert.migrate import remote
 from glance_xs_convert import progress
 
-_CHUNK = 1024 ** 2
+_CHUNK = limits.MIB
 
 
 def sum_of_disk(cloud: cloud_.Cloud, old: cloud_.Image, algorithm: str,

@@ -17,6 +17,8 @@ import os
 import pathlib
 import resource
 import signal
+import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -73,10 +75,10 @@ def heed_signals(test):
                         signal.signal(number, handler))
 
 
-class ConvertCase(unittest.TestCase):
-    """Converts archives into an empty directory and looks at what is left.
+class ScratchCase(unittest.TestCase):
+    """Has a directory that is removed at the end.
 
-    :ivar target: where the raw disk goes
+    :ivar scratch: its path
     """
 
     def setUp(self):
@@ -84,9 +86,40 @@ class ConvertCase(unittest.TestCase):
         scratch = tempfile.TemporaryDirectory()
         self.addCleanup(scratch.cleanup)
         self.scratch = pathlib.Path(scratch.name)
+
+    def begin_program(self, text):
+        """Run a Python program until it is killed or the test ends.
+
+        It has written a line when this returns; its argument is the directory.
+        """
+        process = subprocess.Popen(
+            [sys.executable, '-c', text, self.scratch],
+            stdout=subprocess.PIPE, env={'PYTHONPATH': ':'.join(sys.path)})
+        self.addCleanup(process.communicate)
+        self.addCleanup(process.kill)
+        process.stdout.readline()
+        return process
+
+
+class DiskCase(ScratchCase):
+    """Has a place for a raw disk.
+
+    :ivar output: an empty directory
+    :ivar target: where the raw disk goes in there
+    """
+
+    def setUp(self):
+        super().setUp()
         self.output = self.scratch / 'output'
         self.output.mkdir()
         self.target = self.output / 'disk.raw'
+
+
+class ConvertCase(DiskCase):
+    """Converts archives into an empty directory and looks at what is left."""
+
+    def setUp(self):
+        super().setUp()
         before = signal.signal(signal.SIGALRM, _hang)
         self.addCleanup(signal.signal, signal.SIGALRM, before)
 

@@ -17,12 +17,10 @@ shown an import that it has to object to.
 """
 
 import ast
-import pathlib
 import re
 import shutil
 import subprocess
 import sys
-import tempfile
 import unittest
 
 from tests.unit import cases
@@ -97,28 +95,25 @@ WRONG = {
 }
 
 
-class Arrows(unittest.TestCase):
+class Arrows(cases.ScratchCase):
     """Lints a copy of the package."""
 
     def setUp(self):
         super().setUp()
-        scratch = tempfile.TemporaryDirectory()
-        self.addCleanup(scratch.cleanup)
-        self.root = pathlib.Path(scratch.name)
-        shutil.copy(cases.ROOT / 'pyproject.toml', self.root)
-        shutil.copytree(cases.ROOT / PACKAGE, self.root / PACKAGE)
+        shutil.copy(cases.ROOT / 'pyproject.toml', self.scratch)
+        shutil.copytree(cases.ROOT / PACKAGE, self.scratch / PACKAGE)
 
     def plant(self, module, imported):
-        path = self.root / PACKAGE / f'{module.replace(".", "/")}.py'
+        path = self.scratch / PACKAGE / f'{module.replace(".", "/")}.py'
         with path.open('a') as file:
             file.write(f'import {imported}\n')
 
     def lint(self, *options):
-        return subprocess.run([*_LINT, *options], cwd=self.root, text=True,
+        return subprocess.run([*_LINT, *options], cwd=self.scratch, text=True,
                               capture_output=True, check=False)
 
     def contracts(self):
-        text = self.root.joinpath('pyproject.toml').read_text()
+        text = self.scratch.joinpath('pyproject.toml').read_text()
         return re.findall(r'^id = "(.*)"$', text, re.MULTILINE)
 
     def test_package_keeps_the_contracts(self):

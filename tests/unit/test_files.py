@@ -21,8 +21,6 @@ import pathlib
 import signal
 import subprocess
 import sys
-import tempfile
-import unittest
 from unittest import mock
 
 from glance_xs_convert import exceptions
@@ -42,13 +40,10 @@ with files.new_file(sys.argv[1]) as descriptor:
 '''
 
 
-class FilesCase(unittest.TestCase):
+class FilesCase(cases.ScratchCase):
 
     def setUp(self):
         super().setUp()
-        scratch = tempfile.TemporaryDirectory()
-        self.addCleanup(scratch.cleanup)
-        self.scratch = pathlib.Path(scratch.name)
         self.target = self.scratch / 'disk'
         self.partial = self.scratch / 'disk.part'
 

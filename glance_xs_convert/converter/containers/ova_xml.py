@@ -24,11 +24,12 @@ from typing import Any
 from xml.parsers import expat  # nosec B406: DTDs are refused
 
 from glance_xs_convert import exceptions
+from glance_xs_convert import limits
 from glance_xs_convert import text
 
 NAME = 'ova.xml'
 #: The largest document, in bytes; XenServer's have a few hundred KiB.
-MAX_SIZE = 8 * 1024 ** 2
+MAX_SIZE = 8 * limits.MIB
 #: The deepest nesting of elements; XenServer's are 20 deep.
 _MAX_DEPTH = 100
 #: The root of the format before XenServer 4.0.

@@ -36,7 +36,7 @@ from glance_xs_convert import text
 _MAX_GLOBAL_RECORDS = 100
 #: How much may follow the end-of-archive marker: the rest of tar's last
 #: record.
-_MAX_TRAILER = 16 * 1024 ** 2
+_MAX_TRAILER = 16 * limits.MIB
 #: Twice the size of a layer of the largest disk with its tables. Larger sizes
 #: in tar headers are not believed.
 _MAX_MEMBER_SIZE = 2 * limits.MAX_VIRTUAL_SIZE

@@ -25,11 +25,12 @@ import tarfile
 
 from glance_xs_convert.converter.containers import member
 from glance_xs_convert import exceptions
+from glance_xs_convert import limits
 
 #: The largest size of one member's headers (long names, pax records), of all
 #: members' headers together, and of a single read.
 _MAX_HEADERS = 64 * 1024
-_MAX_ALL_HEADERS = 2 * 1024 ** 2
+_MAX_ALL_HEADERS = 2 * limits.MIB
 _MAX_HEADER_READ = 16 * 1024
 #: The standard library's pax parser is quadratic in the length of a number.
 _ENDLESS_NUMBER = re.compile(rb'[0-9]{64}')
@@ -85,7 +86,7 @@ class HeaderGuard:
             raise exceptions.DamagedArchive(
                 'the tar headers are too long: one member may have '
                 f'{_MAX_HEADERS // 1024} KiB of them, and all members '
-                f'{_MAX_ALL_HEADERS // 1024 ** 2} MiB',
+                f'{_MAX_ALL_HEADERS // limits.MIB} MiB',
                 offset=self._reader.position)
         self._left -= size
         self._all_left -= size

@@ -245,6 +245,6 @@ def _read_manifest(upcoming: xva_chunks.Upcoming) -> ova_xml.Manifest:
             member=ova_xml.NAME)
     if item.size > ova_xml.MAX_SIZE:
         raise exceptions.DamagedExport(
-            f'it has more than {ova_xml.MAX_SIZE // 1024 ** 2} MiB',
+            f'it has more than {ova_xml.MAX_SIZE // limits.MIB} MiB',
             member=ova_xml.NAME)
     return ova_xml.parse(item.data.read(item.size))

@@ -17,11 +17,13 @@ format yields extents, and the disk does not know where they come from.
 
 import dataclasses
 
+from glance_xs_convert import limits
+
 #: The unit in which layers record what they have written, in bytes.
 SECTOR_SIZE = 512
 #: The size of a region, in bytes: that of the largest block of a VHD. No
 #: extent crosses the border between two regions.
-REGION_SIZE = 2 * 1024 ** 2
+REGION_SIZE = 2 * limits.MIB
 
 
 @dataclasses.dataclass(frozen=True)

@@ -18,8 +18,10 @@ from collections.abc import Iterator
 import queue
 import threading
 
+from glance_xs_convert import limits
+
 #: The size of a chunk in bytes, and the number of chunks that may wait.
-CHUNK_SIZE = 2 * 1024 ** 2
+CHUNK_SIZE = 2 * limits.MIB
 CHUNKS_AHEAD = 3
 
 

@@ -19,6 +19,7 @@ import io
 import sys
 
 from glance_xs_convert import exceptions
+from glance_xs_convert import limits
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -40,7 +41,7 @@ _MAX_WINDOW_LOG = 27
 #: data is nearly all zeros. The first _FREE bytes do not count, because a
 #: small archive may be mostly holes.
 _MAX_RATIO = 1032
-_FREE = 1024 ** 3
+_FREE = limits.GIB
 
 
 def is_zstandard(start: bytes) -> bool:

@@ -23,6 +23,8 @@ import dataclasses
 import struct
 import uuid
 
+from glance_xs_convert import limits
+
 SECTOR_SIZE = 512
 
 #: The entry in a block allocation table for a block that is not in the file.
@@ -30,8 +32,8 @@ BAT_UNUSED = 0xFFFFFFFF
 BAT_ENTRY_SIZE = 4
 
 #: The largest block and the largest disk that the format is used with.
-MAX_BLOCK_SIZE = 2 * 1024 ** 2
-MAX_DISK_SIZE = 2040 * 1024 ** 3
+MAX_BLOCK_SIZE = 2 * limits.MIB
+MAX_DISK_SIZE = 2040 * limits.GIB
 
 DISK_TYPE_FIXED = 2
 DISK_TYPE_DYNAMIC = 3

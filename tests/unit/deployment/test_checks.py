@@ -18,21 +18,15 @@ What they say for all kinds of configurations is tested with the command
 
 import pathlib
 import sys
-import tempfile
-import unittest
 from unittest import mock
 
 from glance_xs_convert.deployment import checks
 from glance_xs_convert.deployment import configuration
 
+from tests.unit import cases
 
-class Checks(unittest.TestCase):
 
-    def setUp(self):
-        super().setUp()
-        scratch = tempfile.TemporaryDirectory()
-        self.addCleanup(scratch.cleanup)
-        self.scratch = pathlib.Path(scratch.name)
+class Checks(cases.ScratchCase):
 
     def deployment(self, text):
         path = self.scratch / 'glance-api.conf'

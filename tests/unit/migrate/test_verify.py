@@ -16,7 +16,6 @@ import hashlib
 import io
 import os
 import tempfile
-import unittest
 from unittest import mock
 
 from glance_xs_convert import exceptions
@@ -27,6 +26,8 @@ from glance_xs_convert import progress
 from testbed.images import archive
 from testbed.images import chains
 from testbed.images import model
+
+from tests.unit import cases
 
 
 class _Response:
@@ -51,15 +52,12 @@ class _Cloud:
         return _Response(self.data[offset:])
 
 
-class TestSum(unittest.TestCase):
+class TestSum(cases.ScratchCase):
     """The oracle is the model of the testbed."""
 
     def setUp(self):
         super().setUp()
-        scratch = tempfile.TemporaryDirectory()
-        self.addCleanup(scratch.cleanup)
-        self.scratch = scratch.name
-        patched = mock.patch.object(tempfile, 'tempdir', self.scratch)
+        patched = mock.patch.object(tempfile, 'tempdir', str(self.scratch))
         patched.start()
         self.addCleanup(patched.stop)
 

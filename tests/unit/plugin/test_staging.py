@@ -13,20 +13,17 @@
 """The files of imports in the staging area."""
 
 import os
-import pathlib
-import tempfile
-import unittest
 
 from glance_xs_convert.plugin import staging
 
+from tests.unit import cases
 
-class Staging(unittest.TestCase):
+
+class Staging(cases.ScratchCase):
 
     def setUp(self):
         super().setUp()
-        scratch = tempfile.TemporaryDirectory()
-        self.addCleanup(scratch.cleanup)
-        self.directory = pathlib.Path(scratch.name, 'with [brackets]*')
+        self.directory = self.scratch / 'with [brackets]*'
         self.directory.mkdir()
 
     def make(self, *names):

@@ -14,14 +14,12 @@
 
 from concurrent import futures
 import os
-import pathlib
-import subprocess
-import sys
 import tempfile
-import unittest
 from unittest import mock
 
 from glance_xs_convert.plugin import tickets
+
+from tests.unit import cases
 
 #: Holds a ticket until it is killed; its argument is the directory.
 HOLDER = '''
@@ -37,15 +35,12 @@ time.sleep(600)
 '''
 
 
-class TicketsCase(unittest.TestCase):
+class TicketsCase(cases.ScratchCase):
     """Has a box of tickets in a directory of its own."""
 
     def setUp(self):
         super().setUp()
-        scratch = tempfile.TemporaryDirectory()
-        self.addCleanup(scratch.cleanup)
-        self.directory = pathlib.Path(scratch.name)
-        self.box = tickets.Box(str(self.directory), '.test')
+        self.box = tickets.Box(str(self.scratch), '.test')
 
     def draw(self, text='', box=None):
         ticket = (box or self.box).draw(text)
@@ -67,7 +62,7 @@ class Held(TicketsCase):
 
     def test_nobody_else_can_read_it(self):
         ticket = self.draw()
-        mode = self.directory.joinpath(ticket.name).stat().st_mode
+        mode = self.scratch.joinpath(ticket.name).stat().st_mode
         self.assertEqual(0o600, mode & 0o777)
 
     def test_order(self):
@@ -86,10 +81,10 @@ class Held(TicketsCase):
         self.assertEqual([], self.collected())
         ticket.release()
         self.assertFalse(self.box.is_held(ticket.name))
-        self.assertEqual([], os.listdir(self.directory))
+        self.assertEqual([], os.listdir(self.scratch))
 
     def test_kinds_do_not_meet(self):
-        other = tickets.Box(str(self.directory), '.other')
+        other = tickets.Box(str(self.scratch), '.other')
         self.draw('one').drop()
         self.draw('two', other).drop()
         self.assertEqual(['one'], self.collected())
@@ -98,10 +93,10 @@ class Held(TicketsCase):
     def test_other_files_are_left_alone(self):
         names = {'README', '.0-hidden.test', 'x.test'}
         for name in names:
-            self.directory.joinpath(name).touch()
+            self.scratch.joinpath(name).touch()
         self.draw().release()
         self.assertEqual([], self.collected())
-        self.assertEqual(names, set(os.listdir(self.directory)))
+        self.assertEqual(names, set(os.listdir(self.scratch)))
 
 
 class Unfinished(TicketsCase):
@@ -112,31 +107,21 @@ class Unfinished(TicketsCase):
                                     side_effect=OSError(28, 'No space')),
                   self.assertRaises(OSError)):
                 self.draw('x')
-            self.assertEqual([], os.listdir(self.directory))
+            self.assertEqual([], os.listdir(self.scratch))
 
     def test_process_was_killed_before_its_ticket_was_seen(self):
         ticket = self.draw()
-        self.directory.joinpath('.' + ticket.name).touch()
+        self.scratch.joinpath('.' + ticket.name).touch()
         other = self.draw()
         self.assertEqual(sorted([ticket.name, other.name]),
-                         sorted(os.listdir(self.directory)))
+                         sorted(os.listdir(self.scratch)))
 
 
 class Left(TicketsCase):
     """The holder is gone."""
 
-    def holder(self):
-        """Another process that holds a ticket."""
-        process = subprocess.Popen(
-            [sys.executable, '-c', HOLDER, self.directory],
-            stdout=subprocess.PIPE, env={'PYTHONPATH': ':'.join(sys.path)})
-        self.addCleanup(process.communicate)
-        self.addCleanup(process.kill)
-        process.stdout.readline()
-        return process
-
     def test_process_that_was_killed(self):
-        process = self.holder()
+        process = self.begin_program(HOLDER)
         name, = self.box.names()
         self.assertTrue(self.box.is_held(name))
         self.assertEqual([], self.collected())
@@ -144,7 +129,7 @@ class Left(TicketsCase):
         process.wait()
         self.assertFalse(self.box.is_held(name))
         self.assertEqual(['of another process, and more'], self.collected())
-        self.assertEqual([], os.listdir(self.directory))
+        self.assertEqual([], os.listdir(self.scratch))
 
     def test_dropped(self):
         self.draw('a label').drop()
@@ -171,18 +156,16 @@ class Left(TicketsCase):
             self.assertEqual([[]] * 300, list(pool.map(take, range(300))))
 
 
-class Directory(unittest.TestCase):
+class Directory(cases.ScratchCase):
     """Where the tickets are, if nothing else is said."""
 
     def setUp(self):
         super().setUp()
-        scratch = tempfile.TemporaryDirectory()
-        self.addCleanup(scratch.cleanup)
         before = tempfile.tempdir
         self.addCleanup(setattr, tempfile, 'tempdir', before)
-        tempfile.tempdir = scratch.name
-        self.default = pathlib.Path(
-            scratch.name, 'glance-xs-convert-%d' % os.getuid())
+        tempfile.tempdir = str(self.scratch)
+        self.default = (
+            self.scratch / f'glance-xs-convert-{os.getuid()}')
         self.box = tickets.Box(None, '.test')
 
     def assert_not_used(self, reason):

@@ -15,18 +15,16 @@
 from concurrent import futures
 import contextlib
 import os
-import pathlib
-import subprocess
 import sys
-import tempfile
 import threading
 import time
-import unittest
 from unittest import mock
 
 from glance_xs_convert import exceptions
 from glance_xs_convert.plugin import tickets
 from glance_xs_convert.plugin import turns
+
+from tests.unit import cases
 
 #: So long may it take until something has come about, in seconds.
 SOON = 20
@@ -53,30 +51,14 @@ def stop(ahead):
     raise Stop(ahead)
 
 
-class TurnsCase(unittest.TestCase):
+class TurnsCase(cases.ScratchCase):
     """Takes turns in a directory of its own."""
 
-    def setUp(self):
-        super().setUp()
-        scratch = tempfile.TemporaryDirectory()
-        self.addCleanup(scratch.cleanup)
-        self.directory = pathlib.Path(scratch.name)
-
     def turn(self, limit, waiting=stop):
-        return turns.turn(limit, waiting, str(self.directory))
-
-    def holder(self):
-        """Another process that has its turn."""
-        process = subprocess.Popen(
-            [sys.executable, '-c', HOLDER, self.directory],
-            stdout=subprocess.PIPE, env={'PYTHONPATH': ':'.join(sys.path)})
-        self.addCleanup(process.communicate)
-        self.addCleanup(process.kill)
-        process.stdout.readline()
-        return process
+        return turns.turn(limit, waiting, str(self.scratch))
 
     def tickets(self):
-        return os.listdir(self.directory)
+        return os.listdir(self.scratch)
 
 
 class Order(TurnsCase):
@@ -186,7 +168,7 @@ class Dead(TurnsCase):
     """Those whose process has ended do not count."""
 
     def test_process_that_lives(self):
-        self.holder()
+        self.begin_program(HOLDER)
         with self.assertRaises(Stop), self.turn(1):
             self.fail('two have their turn')
 
@@ -195,15 +177,15 @@ class Dead(TurnsCase):
         process.wait()
 
     def test_process_that_was_killed(self):
-        self.kill(self.holder())
+        self.kill(self.begin_program(HOLDER))
         with self.turn(1):
             self.assertEqual(2, len(self.tickets()))
-            turns.remove_left(str(self.directory))
+            turns.remove_left(str(self.scratch))
             self.assertEqual(1, len(self.tickets()))
         self.assertEqual([], self.tickets())
 
     def test_process_that_is_killed_while_somebody_waits(self):
-        process = self.holder()
+        process = self.begin_program(HOLDER)
         with self.turn(1, lambda ahead: self.kill(process)):
             pass
 
@@ -211,10 +193,10 @@ class Dead(TurnsCase):
 class Directory(TurnsCase):
 
     def test_cannot_be_used(self):
-        self.directory.chmod(0o707)
+        self.scratch.chmod(0o707)
         with (self.assertRaisesRegex(
                 exceptions.ConverterStopped,
-                f'{self.directory}, .*: other users can write to it'),
+                f'{self.scratch}, .*: other users can write to it'),
               self.turn(1)):
             self.fail('it can be used')
 

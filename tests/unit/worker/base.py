@@ -18,10 +18,8 @@ import os
 import pathlib
 import signal
 import sys
-import tempfile
 import textwrap
 import time
-import unittest
 
 from glance_xs_convert import limits
 from glance_xs_convert.worker import parent
@@ -30,6 +28,8 @@ from glance_xs_convert.worker import protocol
 from testbed.images import archive
 from testbed.images import chains
 from testbed.images import vhd
+
+from tests.unit import cases
 
 GIB = vhd.GIB
 MIB = vhd.MIB
@@ -79,22 +79,15 @@ def _hang(signal_number, frame):
     raise TimeoutError('the child does not end')
 
 
-class WorkerCase(unittest.TestCase):
+class WorkerCase(cases.DiskCase):
     """Runs child processes, and looks at what they leave.
 
     :ivar source: the path of the archive
-    :ivar target: the path of the raw disk, alone in the directory ``output``
     :ivar patience: seconds without progress
     """
 
     def setUp(self):
         super().setUp()
-        scratch = tempfile.TemporaryDirectory()
-        self.addCleanup(scratch.cleanup)
-        self.scratch = pathlib.Path(scratch.name)
-        self.output = self.scratch / 'output'
-        self.output.mkdir()
-        self.target = self.output / 'disk.raw'
         self.source = self.scratch / 'source'
         self.patience = 60
         self.request = protocol.Request(

@@ -238,6 +238,12 @@ class Strangers(base.WorkerCase):
         super().setUp()
         self.patience = 3
 
+    def kill_soon(self):
+        """Let it not take long to end a program that does not end itself."""
+        patched = mock.patch.object(protocol, 'GRACE', 0.2)
+        patched.start()
+        self.addCleanup(patched.stop)
+
     def outcome(self, size=0):
         """A program that writes ``size`` bytes and says it wrote 1024."""
         return self.program(f'''
@@ -303,6 +309,7 @@ class Strangers(base.WorkerCase):
               ' 0, "layer": null, "bytes_written": 0}}\\n'
               '{"confined": {"means": [], "missing": []}}')
     def test_nonsense(self, line):
+        self.kill_soon()
         python = self.program(f"printf '{line}\\n'; exec sleep 60")
         with self.assertLogs(parent.LOG, 'ERROR'):
             self.assert_ends(exceptions.ConverterStopped,
@@ -341,6 +348,7 @@ class Strangers(base.WorkerCase):
     @ddt.data('exec sleep 60', 'exec 1>&-; exec sleep 60',
               'trap "" TERM; exec 0<&-; exec sleep 60')
     def test_no_end(self, command):
+        self.kill_soon()
         self.assert_ends(exceptions.ConverterStopped, '.', b'',
                          python=self.program(command))
 
@@ -353,6 +361,7 @@ class Strangers(base.WorkerCase):
             '\\"layers\\": 0, \\"layer\\": null,'
             '\\"bytes_written\\": 0}}}}')"''')
     def test_flood(self, command):
+        self.kill_soon()
         seen = []
         self.assert_ends(
             exceptions.ConverterStopped,
@@ -361,6 +370,7 @@ class Strangers(base.WorkerCase):
         self.assertLess(len(seen), 10 * self.patience)
 
     def test_silence(self):
+        self.kill_soon()
         self.patience = 1e6
         self.addCleanup(setattr, parent, '_MAX_SILENCE', parent._MAX_SILENCE)
         parent._MAX_SILENCE = 2
