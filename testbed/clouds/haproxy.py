@@ -55,6 +55,7 @@ class Balancer(services.Listener):
             '    timeout connect 5s',
             '    timeout client %s' % _TIMEOUT,
             '    timeout server %s' % _TIMEOUT,
+            '    timeout check 5s',
             '    retries 3',
             '    option redispatch',
             'frontend glance',

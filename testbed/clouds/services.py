@@ -40,6 +40,7 @@ import urllib.request
 LOOPBACK = '127.0.0.1'
 START_SECONDS = 120
 STOP_SECONDS = 10
+_BACKLOG = 128
 
 _PR_SET_PDEATHSIG = 1
 _LIBC = ctypes.CDLL(None)
@@ -136,6 +137,24 @@ class Command:
                 shlex.join(self.argv), status, tail(self.log)))
 
 
+def _bound_socket() -> socket.socket:
+    """A socket that keeps its port when it does not listen.
+
+    The kernel takes back a port that it has chosen itself.
+    """
+    while True:
+        with socket.create_server((LOOPBACK, 0)) as chosen:
+            address = chosen.getsockname()
+        bound = socket.socket()
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            bound.bind(address)
+        except OSError:  # Somebody else was faster.
+            bound.close()
+        else:
+            return bound
+
+
 class Listener:
     """A server on a port of its own, in its own process group.
 
@@ -157,7 +176,7 @@ class Listener:
         self._workdir = directory / 'run' / name
         for path in (self.log.parent, self._workdir):
             path.mkdir(parents=True, exist_ok=True)
-        self._socket = socket.create_server((LOOPBACK, 0), backlog=128)
+        self._socket = _bound_socket()
         self._bind = 'fd://%d' % self._socket.fileno()
         self.url = 'http://%s:%d' % self._socket.getsockname()
         self._health_path = health
@@ -170,6 +189,7 @@ class Listener:
 
     def start(self) -> None:
         """Start the service; :meth:`wait` returns when it is up."""
+        self._socket.listen(_BACKLOG)
         with self.log.open('ab') as output:
             self._process = subprocess.Popen(
                 self._argv(), stdin=subprocess.DEVNULL, stdout=output,
@@ -214,6 +234,8 @@ class Listener:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal_number)
         self._process.wait(STOP_SECONDS)
+        # It refuses connections now, as the port of a dead process does.
+        self._socket.shutdown(socket.SHUT_RDWR)
 
     def stop(self) -> None:
         """End the service, gracefully if there is enough time."""
