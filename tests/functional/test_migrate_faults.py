@@ -41,7 +41,7 @@ class TestKilledCommand(migrations.MigrateCase):
 
     def test_every_image_is_done_once(self):
         rng = random.Random(SEED)
-        images = [migrations.tiny(number) for number in range(3)]
+        images = [migrations.tiny(number) for number in range(2)]
         seen = collections.Counter()
         duration = self.duration(images)
         for number in range(KILLS):
@@ -291,7 +291,7 @@ class TestToken(migrations.MigrateCase):
         'token_seconds': TOKEN_SECONDS}
 
     def test_token_that_expires_in_the_middle(self):
-        images = [migrations.tiny(number) for number in range(3)]
+        images = [migrations.tiny(number) for number in range(2)]
         ids = [self.store(image) for image in images]
         process = self.start('run', '--jobs', '1')
         process.stderr.readline()
