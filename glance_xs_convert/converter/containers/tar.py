@@ -200,7 +200,10 @@ class Archive:
     def _member(self, index: int, info: tarfile.TarInfo, name: str,
                 ) -> member.Member:
         stored = self._tar.offset - self._bytes.position
-        if not 0 <= info.size <= _MAX_MEMBER_SIZE:
+        if info.size < 0:
+            raise exceptions.DamagedArchive(
+                f'its size of {info.size} bytes is negative', member=name)
+        if info.size > _MAX_MEMBER_SIZE:
             raise exceptions.LimitExceeded(
                 f'its size of {info.size} bytes is larger than any VHD can '
                 'be', member=name)

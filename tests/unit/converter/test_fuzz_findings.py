@@ -104,6 +104,14 @@ class Bombs(Finding):
                              *archive.tar_pieces(good())]),
             exceptions.DamagedArchive)
 
+    @ddt.data(-1, -6593)
+    def test_negative_size(self, size):
+        # It was said to be larger than any VHD can be.
+        error = self.refuse(
+            archive.tgz([archive.Member('0.vhd', claimed_size=size)]),
+            exceptions.DamagedArchive, '0.vhd')
+        self.assertIn(f'{size} bytes is negative', str(error))
+
     def test_global_records_that_pile_up(self):
         # Every later member would be given all of them.
         pieces = []
