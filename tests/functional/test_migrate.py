@@ -19,11 +19,17 @@ from glanceclient import exc
 
 from glance_xs_convert.migrate import names
 
+from testbed.clouds import cloud
 from tests.functional import archives
 from tests.functional import migrations
 
 KEPT = ('name', 'owner', 'tags', 'protected', 'os_hidden', 'min_ram',
         'visibility')
+
+
+def kept(image, name):
+    """An attribute of an image; the order of tags means nothing."""
+    return sorted(image[name]) if name == 'tags' else image[name]
 
 
 class TestMigrate(migrations.MigrateCase):
@@ -72,8 +78,10 @@ class TestMigrate(migrations.MigrateCase):
             min_ram=64, min_disk=0, hw_disk_bus='scsi', os_distro='debian',
             odd_one='with "quotes" and ü', protected=True)
         self.client.image_members.create(old_id, other)
-        self.cloud.client('other').image_members.update(
-            old_id, other, 'accepted')
+        # Glance before 31 locks a member out of SQLite here.
+        member = (self.admin if cloud.RELEASE < 31
+                  else self.cloud.client('other'))
+        member.image_members.update(old_id, other, 'accepted')
         self.client.image_members.create(old_id, demo[::-1])
         public = self.store(small, name='public', user='admin',
                             visibility='public', min_disk=7)
@@ -83,7 +91,7 @@ class TestMigrate(migrations.MigrateCase):
         for image_id, old in before.items():
             new = self.assert_replaced(image_id, small)
             for name in KEPT:
-                self.assertEqual(old[name], new[name], name)
+                self.assertEqual(kept(old, name), kept(new, name), name)
         new = self.the_new(old_id)
         self.assertEqual(
             ('scsi', 'debian', 'with "quotes" and ü', 1),
