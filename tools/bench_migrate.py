@@ -10,22 +10,24 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""Measure migrations of many small images.
+"""Measure migrations of many images.
 
     python -m tools.bench_migrate --images 1000 --listed 10000
 
-The images are as small as they can be, so what is measured is the command and
-Glance's imports, and not conversions. The command reaches Glance through a
-proxy that counts its requests.
+By default the images are as small as they can be, so what is measured is the
+command and Glance's imports, and not conversions. The command reaches Glance
+through a proxy that counts its requests.
 """
 
 import argparse
 import contextlib
 import dataclasses
 import datetime
-import io
 import json
+import multiprocessing
 import os
+import pathlib
+import random
 import sqlite3
 import subprocess
 import sys
@@ -51,21 +53,43 @@ class Call:
     """A call of the command.
 
     :ivar seconds: from its start to its end
+    :ivar work: processor time of the command alone, in seconds
+    :ivar busy: share of the machine's processors that was in use, by whomever
     :ivar memory: the most that it had resident, in KiB
     :ivar requests: how many there were of each kind
     """
 
     seconds: float
+    work: float
+    busy: float
     memory: int
     requests: dict[str, int]
 
 
-def tiny() -> bytes:
-    """An archive of one layer of 64 KiB."""
-    layers = chains.linked([vhd.Layer(
-        64 * _KIB, block_size=4096,
-        written=[(8, chains.pattern('tiny', 4))])])
-    return archive.tgz(archive.chain_members(layers))
+def write_archive(path: pathlib.Path, data: int) -> None:
+    """Write an archive of one layer.
+
+    :param data: bytes of random data on the disk; for none, the disk is as
+                 small as possible
+    """
+    if data:
+        rng = random.Random('bench-migrate')
+        layer = vhd.Layer(data, written=[
+            (offset // vhd.SECTOR, rng.randbytes(vhd.MIB))
+            for offset in range(0, data, vhd.MIB)])
+    else:
+        layer = vhd.Layer(64 * _KIB, block_size=4096,
+                          written=[(8, chains.pattern('tiny', 4))])
+    archive.write_tgz(path, archive.chain_members(chains.linked([layer])))
+
+
+def ticks() -> tuple[int, int]:
+    """The busy and all ticks of the processors since the machine started."""
+    with open('/proc/stat', encoding='ascii') as stat:
+        user, nice, system, idle, waiting, *others = map(
+            int, stat.readline().split()[1:8])
+    busy = user + nice + system + sum(others)
+    return busy, busy + idle + waiting
 
 
 def call(cloud: cloud_.Cloud, *arguments: str) -> Call:
@@ -75,25 +99,28 @@ def call(cloud: cloud_.Cloud, *arguments: str) -> Call:
     with troubled.TroubledProxy(cloud.url) as proxy:
         env |= cloud.env('admin')
         env['OS_IMAGE_ENDPOINT_OVERRIDE'] = proxy.url
-        start = time.monotonic()
+        start, (busy, all_) = time.monotonic(), ticks()
         process = subprocess.Popen([*COMMAND, *arguments, '-f', 'json'],
                                    env=env, stdout=subprocess.DEVNULL)
         _, status, usage = os.wait4(process.pid, 0)
         seconds = time.monotonic() - start
+        busy_then, all_then = ticks()
     if status:
         sys.exit(f'the command ended with status {status}')
-    return Call(seconds, usage.ru_maxrss, dict(proxy.counts))
+    return Call(seconds, usage.ru_utime + usage.ru_stime,
+                (busy_then - busy) / (all_then - all_), usage.ru_maxrss,
+                dict(proxy.counts))
 
 
-def store(cloud: cloud_.Cloud, count: int) -> None:
+def store(cloud: cloud_.Cloud, count: int, path: pathlib.Path) -> None:
     """Upload images, which nothing converts."""
-    data = tiny()
     client = cloud.client('admin')
     for number in range(count):
         image = client.images.create(
             name=f'image {number}', disk_format='vhd',
             container_format='ovf')
-        client.images.upload(image.id, io.BytesIO(data), len(data))
+        with path.open('rb') as data:
+            client.images.upload(image.id, data, path.stat().st_size)
 
 
 def database(cloud: cloud_.Cloud) -> Any:
@@ -136,13 +163,19 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     hosts = 2 if haproxy.installed() else 1
     with cloud_.Cloud(hosts=hosts, options={
             'DEFAULT': {'debug': False}}) as cloud:
-        store(cloud, options.images)
+        path = cloud.directory / 'image.tgz'
+        # Its memory would count as the command's in a process that is forked.
+        maker = multiprocessing.Process(
+            target=write_archive, args=(path, options.mib * vhd.MIB))
+        maker.start()
+        maker.join()
+        store(cloud, options.images, path)
         few = call(cloud, 'run', '--jobs', str(options.jobs),
                    '--limit', str(max(options.images // 10, 1)))
         before = sum(import_seconds(cloud))
         many = call(cloud, 'run', '--jobs', str(options.jobs))
         imports = sum(import_seconds(cloud)) - before
-        store(cloud, 1)
+        store(cloud, 1, path)
         multiply(cloud, options.listed)
         listed = call(cloud, 'list')
     done = options.images - max(options.images // 10, 1)
@@ -152,11 +185,15 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         'hosts': hosts,
         'processors': os.cpu_count(),
         'images': done,
+        'MiB of data in each': options.mib,
         'jobs': options.jobs,
         'seconds': round(many.seconds, 1),
         'seconds of imports': round(imports, 1),
         'seconds / (seconds of imports / jobs)': round(
             many.seconds / (imports / options.jobs), 2),
+        'processors in use, percent': round(100 * many.busy),
+        'processor time of the command, percent of one': round(
+            100 * many.work / many.seconds),
         'requests an image beside polling': round(beside / done, 2),
         'polls an image': round(many.requests.get(POLL, 0) / done, 2),
         'memory for a tenth of the images, MiB': round(few.memory / _KIB),
@@ -172,6 +209,8 @@ def parse() -> argparse.Namespace:
         prog='bench_migrate', description=__doc__.partition('\n')[0])
     parser.add_argument('--images', type=int, default=1000,
                         help='how many are migrated (default: %(default)s)')
+    parser.add_argument('--mib', type=int, default=0,
+                        help='MiB of data in each (default: next to none)')
     parser.add_argument('--listed', type=int, default=10000,
                         help='how many are listed (default: %(default)s)')
     parser.add_argument('--jobs', type=int, default=4,
@@ -185,7 +224,7 @@ def main() -> None:
     options = parse()
     figures = measure(options)
     for name, value in figures.items():
-        print(f'{name:40} {value}')
+        print(f'{name:46} {value}')
     if options.json:
         with open(options.json, 'w', encoding='utf-8') as target:
             json.dump(figures, target, indent=2)

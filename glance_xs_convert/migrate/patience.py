@@ -23,17 +23,17 @@ _LONGEST = 30.0
 #: How often an import is asked about, in seconds.
 _POLL_FIRST = 0.2
 _POLL_LONGEST = 3.0
-_POLL_GROWTH = 1.3
+_POLL_GROWTH = 1.1
 
 _random = random.SystemRandom()
 
 
 class Interrupted(Exception):
-    """Waiting has no point any more: the command ends at once."""
+    """Raised instead of waiting, because the command must end at once."""
 
 
 class Clock:
-    """Waits, unless the command is to end at once.
+    """Waits, unless the command must end at once.
 
     :param scale: a factor for every pause, for tests
     """
@@ -43,7 +43,7 @@ class Clock:
         self._scale = scale
 
     def end(self) -> None:
-        """Let all that wait now or later give up."""
+        """Interrupt all present and future pauses."""
         self._end.set()
 
     @property
@@ -60,8 +60,8 @@ class Clock:
 def back_off(retries: int = RETRIES) -> Iterator[float]:
     """Growing pauses before repetitions, in seconds.
 
-    Half of each is chance, so that those who were turned away together do
-    not come back together.
+    Each is random within a factor of two, so that clients that were turned
+    away at the same time do not come back at the same time.
     """
     longest = _FIRST
     for _ in range(retries):
