@@ -18,9 +18,11 @@ data in the staging area, until somebody deletes the image.
 
 from collections.abc import Callable
 from collections.abc import Sequence
+import contextlib
 import dataclasses
 import enum
 import functools
+import time
 from typing import Any
 
 from glance.async_.flows import api_image_import
@@ -49,6 +51,8 @@ INCOMPLETE = ('The image service was stopped before it had copied the image '
 
 _LOCK = 'os_glance_import_task'
 _STAGE_HOST = 'os_glance_stage_host'
+#: The longest time between the lock of an image and its task, in seconds.
+_STORING = 5.0
 #: The states that never change again.
 _FINAL = ('success', 'failure')
 
@@ -57,6 +61,7 @@ class Rest(enum.Enum):
     """What remains to do for an import; the values are for operators."""
 
     NOT_BEGUN = 'the import had not begun'
+    LOCKED = 'the import had not begun: releasing the image'
     UNREADABLE = 'removing its ticket, which cannot be read'
     DELETED = 'the image was deleted: removing its data'
     SET_BACK = 'returning the image to queued'
@@ -115,13 +120,18 @@ class Import:
         return dataclasses.replace(
             claim, task_id=holder, stores=task.task_input['backend'])
 
+    def _has_no_task(self, holder: str | None) -> bool:
+        """Whether an image is locked for a task that does not exist."""
+        return (holder is not None
+                and script_utils.get_task(self._tasks, holder) is None)
+
     def _look(self) -> Rest:
         image, holder = self._image, self._holder()
         # Glance may have been stopped while it deleted the image.
         if image is None or image.status == 'deleted':
             return Rest.DELETED
         if self.claim.task_id is None:
-            return Rest.NOT_BEGUN
+            return Rest.LOCKED if self._has_no_task(holder) else Rest.NOT_BEGUN
         if holder is None:
             return Rest.RELEASED
         if holder != self.claim.task_id:
@@ -134,6 +144,7 @@ class Import:
         """Do what remains to do; part of it may have been done before."""
         {
             Rest.NOT_BEGUN: lambda: None,
+            Rest.LOCKED: self._release,
             Rest.DELETED: self._remove_data,
             Rest.SET_BACK: self._set_back,
             Rest.COMPLETE: self._complete,
@@ -150,6 +161,19 @@ class Import:
         if all(signs):
             return Progress.OVER
         return Progress.ENDING if any(signs) else Progress.GOING_ON
+
+    def _release(self) -> None:
+        """Remove the lock of a request that was killed while it locked.
+
+        Glance locks an image just before it stores the task. If the task is
+        still missing some time later, its process is gone.
+        """
+        holder = self._holder()
+        time.sleep(_STORING)
+        if self._has_no_task(holder):
+            with contextlib.suppress(glance_exception.NotFound):
+                self._images.delete_property_atomic(
+                    self._image, _LOCK, holder)
 
     def _remove_data(self) -> None:
         for store in self.claim.stores:

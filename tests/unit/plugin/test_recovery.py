@@ -276,12 +276,38 @@ class Requested(RecoveryCase):
                 self.assertEqual([recovery.Rest.SET_BACK], self.recover())
                 self.assert_set_back()
 
-    def test_task_was_not_stored_yet(self):
-        """Then nobody can tell whose lock it is; Glance itself breaks it."""
-        self.request()
+    def lock(self):
         self.image_repo.set_property_atomic(
             self.image(), 'os_glance_import_task', 'unknown')
-        self.assertEqual([recovery.Rest.NOT_BEGUN], self.recover())
+
+    def test_task_was_not_stored_yet(self):
+        self.request('uploading')
+        self.lock()
+        with mock.patch.object(recovery, 'time', autospec=True) as time:
+            self.assertEqual([recovery.Rest.LOCKED], self.recover())
+        time.sleep.assert_called_once_with(recovery._STORING)
+        self.assertNotIn('os_glance_import_task',
+                         self.image().extra_properties)
+        self.assertEqual('uploading', self.image().status)
+        self.assertEqual([self.image_id], self.staged())
+        self.assertEqual([], self.tickets())
+
+    def test_task_is_stored_in_time(self):
+        """The lock is that of another host, which is alive."""
+        self.request('uploading')
+        self.lock()
+
+        def meanwhile(seconds):
+            self.image_repo.delete_property_atomic(
+                self.image(), 'os_glance_import_task', 'unknown')
+            self.accept('req-8')
+
+        with mock.patch.object(recovery, 'time',
+                               mock.Mock(sleep=meanwhile)):
+            self.assertEqual([recovery.Rest.LOCKED], self.recover())
+        self.assertEqual(
+            self.task_id,
+            self.image().extra_properties['os_glance_import_task'])
 
     def test_another_request_was_first(self):
         """It may be on another host, and about to begin."""
