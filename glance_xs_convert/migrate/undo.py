@@ -12,11 +12,10 @@
 
 """Restoring the old image and deleting the new one.
 
-Each step can be repeated: first the new image is given up, then the old one
-is put right, and at last the new one is deleted.
+There are three steps: withdrawing the new image, restoring the old one, and
+deleting the new one. Each of them can be repeated.
 """
 
-from collections.abc import Iterable
 import dataclasses
 
 from glance_xs_convert.migrate import candidates
@@ -39,11 +38,13 @@ class Undone:
 
 
 def undo(cloud: cloud_.Cloud, row: candidates.Row,
-         users: references.Users) -> Undone:
+         users: references.Users, delete_blindly: bool = False) -> Undone:
     """Undo one migration in any state.
 
     :param row: an image that is done, running or failed
     :param users: what refers to images
+    :param delete_blindly: whether to delete the new image although there are
+                           references that cannot be seen
     :raises Skipped: there is nothing to undo, or no way back
     """
     old = cloud.image(row.id)
@@ -61,7 +62,7 @@ def undo(cloud: cloud_.Cloud, row: candidates.Row,
     _restore(cloud, old)
     if new is None:
         return Undone(None)
-    return Undone(new['id'], _removed(cloud, new, users.of(new['id'])))
+    return Undone(new['id'], _removed(cloud, new, users, delete_blindly))
 
 
 def _given_up(cloud: cloud_.Cloud, new: cloud_.Image) -> cloud_.Image:
@@ -86,11 +87,16 @@ def _restore(cloud: cloud_.Cloud, old: cloud_.Image) -> None:
         cloud.patch(old['id'], changes)
 
 
-def _removed(cloud: cloud_.Cloud, new: cloud_.Image, users: Iterable[str],
-             ) -> str:
-    """:returns: the reason why the new image cannot be deleted, or ''"""
-    reason = ', '.join(users)
-    if not reason:
+def _removed(cloud: cloud_.Cloud, new: cloud_.Image,
+             users: references.Users, delete_blindly: bool) -> str:
+    """:returns: the reason why the new image was not deleted, or ''"""
+    reason = ''
+    if used_by := users.of(new['id']):
+        reason = f'it is used by {", ".join(used_by)}'
+    elif users.unseen and not delete_blindly:
+        reason = ('the command could not see whether it is used '
+                  f'({"; ".join(users.unseen)})')
+    else:
         try:
             cloud.delete(new['id'])
         except errors.Conflict as error:

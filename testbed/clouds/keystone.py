@@ -123,11 +123,20 @@ class Keystone:
         self._create('region', id=region)
         urls = {'identity': self.auth_url, 'image': image_url}
         for service in self._list('services'):
-            for interface in ('public', 'internal'):
-                self._create('endpoint', service_id=service['id'],
-                             url=urls[service['type']], region_id=region,
-                             interface=interface)
+            if service['type'] in urls:
+                self._add_endpoints(service, urls[service['type']], region)
         return region
+
+    def add_service(self, name: str, service_type: str, url: str,
+                    region: str) -> None:
+        """Add a service that one region has to the catalog."""
+        service = self._create('service', type=service_type, name=name)
+        self._add_endpoints(service, url, region)
+
+    def _add_endpoints(self, service: Record, url: str, region: str) -> None:
+        for interface in ('public', 'internal'):
+            self._create('endpoint', service_id=service['id'], url=url,
+                         region_id=region, interface=interface)
 
     def remove_region(self, region: str) -> None:
         """Remove a region from the catalog."""
@@ -135,6 +144,19 @@ class Keystone:
             if endpoint['region_id'] == region:
                 self._identity.delete('/endpoints/%s' % endpoint['id'])
         self._identity.delete('/regions/%s' % region)
+
+    def middleware_options(self) -> dict[str, str]:
+        """The options in a service's group ``[keystone_authtoken]``."""
+        return {
+            'auth_type': 'password',
+            'auth_url': self.auth_url,
+            'www_authenticate_uri': self.auth_url,
+            'username': 'glance',
+            'password': PASSWORD,
+            'project_name': 'service',
+            'user_domain_id': 'default',
+            'project_domain_id': 'default',
+        }
 
     def session(self, user: str) -> session.Session:
         """Make a session for a user in the project of the same name."""

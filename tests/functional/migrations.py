@@ -114,14 +114,17 @@ class MigrateCase(base.ImportCase):
                     'visibility': 'all', 'os_hidden': hidden})]
 
     def store(self, image, user='demo', container_format='ovf',
-              **attributes):
-        """Upload an archive, which nothing converts, and return its id."""
+              backend=None, **attributes):
+        """Upload an archive, which nothing converts, and return its id.
+
+        :param backend: name of the store, if not the default one
+        """
         client = self.cloud.client(user)
         image_id = client.images.create(
             **{'name': image.name, 'disk_format': 'vhd',
                'container_format': container_format} | attributes).id
         client.images.upload(image_id, io.BytesIO(image.data),
-                             len(image.data))
+                             len(image.data), backend=backend)
         return image_id
 
     def environment(self, user='demo', **more):

@@ -18,13 +18,14 @@ from moto import server
 from testbed.clouds import services
 from tests.functional import archives
 from tests.functional import base
+from tests.functional import migrations
 
 BUCKET = 'images'
 _KEY = {'access': 'key', 'secret': 'secret'}
 
 
-class TestS3(base.ImportCase):
-    """An object store that speaks S3, beside a file store."""
+class ObjectStoreCase(base.ImportCase):
+    """A cloud with an object store that speaks S3, beside a file store."""
 
     @classmethod
     def start_cloud(cls, **options):
@@ -55,6 +56,10 @@ class TestS3(base.ImportCase):
         return {entry['Key']: entry['Size']
                 for entry in found.get('Contents', ())}
 
+
+class TestS3(ObjectStoreCase):
+    """Imports into the object store."""
+
     def test_converted(self):
         story = archives.story()
         for stores in (['objects'], ['objects', 'fast'], ['fast', 'objects']):
@@ -71,3 +76,71 @@ class TestS3(base.ImportCase):
                                          stores=['objects'])
                 self.assert_refused(image_id, task, image.reason,
                                     ['objects'])
+
+
+class TestMigrateS3(ObjectStoreCase, migrations.MigrateCase):
+    """Migrations from the object store and into it."""
+
+    def test_stores_of_the_new_image(self):
+        story = archives.story()
+        for old_store, arguments, stores in (
+                ('objects', ('--stores', 'objects'), ['objects']),
+                ('objects', (), ['fast']),
+                ('fast', ('--stores', 'objects,fast'), ['fast', 'objects'])):
+            for method in ('glance-download', 'glance-direct'):
+                old_id = self.store(story, backend=old_store)
+                self.migrate('run', '--method', method, '--verify',
+                             *arguments)
+                new = self.assert_replaced(old_id, story)
+                self.assertEqual(stores, sorted(new.stores.split(',')))
+                disks = {new.id: story.size}
+                old = {old_id: len(story.data)}
+                self.assert_stores_hold(disks, old, stores, old_store)
+                self.migrate('undo', old_id)
+                self.assert_stores_hold({}, old, stores, old_store)
+                self.delete_all()
+                self.assert_tidy()
+
+    def test_deleted_old_images_leave_no_objects(self):
+        small = archives.small()
+        old_id = self.store(small, backend='objects')
+        self.migrate('run', '--stores', 'objects', '--old', 'delete', '--yes')
+        row, = self.migrate('report').rows
+        self.assertEqual((old_id, 'deleted'),
+                         (row['old_id'], row['old_image']))
+        self.assertEqual({row['new_id']: small.size}, self.sizes())
+        self.assertEqual((small.size, small.sha256),
+                         self.download(row['new_id']))
+
+    def test_refused_archive_leaves_no_objects(self):
+        broken = archives.refused()[0]
+        old_id = self.store(broken)
+        row, = self.migrate('run', '--stores', 'objects', status=1).rows
+        self.assertEqual('failed', row['state'])
+        self.assertEqual({}, self.sizes())
+        self.assertEqual([old_id], self.cloud.stored())
+
+    def test_unknown_store(self):
+        old_id = self.store(archives.small())
+        ended = self.end(self.start('run', '--stores', 'tapes'))
+        self.assertEqual(1, ended.status)
+        self.assertIn('tapes', ended.stderr)
+        self.assertEqual({old_id: 'waiting'}, self.states())
+
+    def assert_stores_hold(self, disks, old, stores, old_store):
+        """Assert that the stores hold the data of these images only.
+
+        :param disks: sizes of new images, which are in ``stores``
+        :param old: sizes of old images, which are in ``old_store``
+        """
+        def held(store):
+            return ((disks if store in stores else {})
+                    | (old if store == old_store else {}))
+
+        self.assertEqual(held('objects'), self.sizes())
+        self.assertEqual(sorted(held('fast')), self.cloud.stored())
+        self.assertEqual([], self.cloud.staged())
+
+    def assert_tidy(self):
+        """There are no images, and nothing is left of any."""
+        self.assert_stores_hold({}, {}, (), None)

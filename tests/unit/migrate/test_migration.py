@@ -351,16 +351,21 @@ class TestDelete(MigrationCase):
         self.assertIn('p2', result.notes[0])
 
 
-NOBODY = mock.Mock(spec=references.Users, of=lambda image_id: [])
-SOMEBODY = mock.Mock(spec=references.Users,
-                     of=lambda image_id: ['server 1'])
+def users(*used_by, unseen=()):
+    return mock.Mock(spec=references.Users, of=lambda image_id: [*used_by],
+                     unseen=[*unseen])
+
+
+NOBODY = users()
+SOMEBODY = users('server 1')
+UNKNOWN = users(unseen=['servers: 503'])
 
 
 class TestUndo(MigrationCase):
     """Everything is as it was."""
 
-    def undo(self, users=NOBODY):
-        return undo.undo(self.cloud, self.row(), users)
+    def undo(self, found=NOBODY, **options):
+        return undo.undo(self.cloud, self.row(), found, **options)
 
     def test_killed_at_every_request(self):
         for old in (migration.HIDE, migration.DEACTIVATE):
@@ -386,17 +391,24 @@ class TestUndo(MigrationCase):
                     self.assertEqual([], self.news())
 
     def test_what_is_used_is_left(self):
-        for users in (SOMEBODY, NOBODY):
+        for found, reason in ((SOMEBODY, 'used by server 1'),
+                              (UNKNOWN, r'could not see.*servers: 503'),
+                              (NOBODY, 'in use')):
             self.setUp()
             first = self.migrate().new_id
-            self.cloud.records[first]['used'] = users is NOBODY
-            self.assertTrue(self.undo(users).kept)
+            self.cloud.records[first]['used'] = found is NOBODY
+            self.assertRegex(self.undo(found).kept, reason)
             self.assertTrue(self.cloud.records[first]['os_hidden'])
             self.assertEqual(candidates.WAITING, self.row().state)
             second = self.migrate().new_id
             self.assertNotEqual(first, second)
             self.assertEqual(second, self.old[names.REPLACED_BY])
             self.assertEqual(candidates.DONE, self.row().state)
+
+    def test_what_is_unknown_can_be_deleted(self):
+        self.migrate()
+        self.assertEqual('', self.undo(UNKNOWN, delete_blindly=True).kept)
+        self.assertEqual([], self.news())
 
     def test_failed_image(self):
         self.cloud.messages = [BROKEN]
