@@ -25,6 +25,7 @@ import dataclasses
 import faulthandler
 import hashlib
 import io
+import multiprocessing
 import os
 import random
 import re
@@ -57,6 +58,10 @@ FULL = 4
 PATIENCE = 600
 #: How long Glance may take to see to what was left behind, in seconds.
 SOON = 60
+#: How long Glance is slow after its start, in seconds.
+WARM = 5
+#: How many lines of Glance's log are shown of what is left.
+LINES = 60
 #: How often one image is imported until it is given up.
 ATTEMPTS = 12
 
@@ -119,38 +124,70 @@ def samples():
 
 
 class Watch:
-    """Asks for the list of images, and keeps how long that took."""
+    """Asks for the list of images, and keeps how long that took.
 
-    def __init__(self, soak):
-        self._soak = soak
-        self.seconds = []
+    It is a process of its own, so that it waits for Glance and not for the
+    uploaders of this one.
 
-    def ask(self, client):
-        """Ask once; an answer from a Glance that is down does not count."""
-        kills = self._soak.kills
-        start = time.monotonic()
-        try:
-            list(client.images.list(page_size=20, limit=20))
-        except GONE:
-            return
-        if not self._soak.down.is_set() and kills == self._soak.kills:
-            self.seconds.append(time.monotonic() - start)
+    :param glance: the cloud
+    """
 
-    def run(self, until):
-        client = self._soak.cloud.client('other')
-        while not until():
-            self.ask(client)
-            time.sleep(0.25)
+    def __init__(self, glance):
+        session = glance.keystone.session('other')
+        self._answers, answers = multiprocessing.Pipe(duplex=False)
+        self._end = multiprocessing.Event()
+        self._process = multiprocessing.Process(
+            target=watch, args=(glance.url, session.get_token(), answers,
+                                self._end))
+        self._process.start()
 
-    def percentile(self):
-        """The 95th, in seconds."""
-        return statistics.quantiles(self.seconds, n=20)[-1]
+    def end(self, down=()):
+        """End it.
+
+        :param down: intervals in which Glance was not to be expected to
+                     answer
+        :returns: how long each other answer took, in seconds
+        """
+        self._end.set()
+        found = self._answers.recv()
+        self._process.join()
+        return [ended - begun for begun, ended in found if not any(
+            begun < later and ended > former for former, later in down)]
+
+
+def watch(url, token, answers, end):
+    """Ask until the end, and then tell when each question was answered."""
+    os.setsid()
+    session = requests.Session()
+    found = []
+    while not end.wait(0.25):
+        begun = time.monotonic()
+        with contextlib.suppress(requests.exceptions.RequestException):
+            if session.get(f'{url}/v2/images?limit=20', headers={
+                    'X-Auth-Token': token}).ok:
+                found.append((begun, time.monotonic()))
+    answers.send(found)
+
+
+def yield_to_glance():
+    """Let the uploaders run after Glance: a cloud has them elsewhere.
+
+    Linux schedules by session, and Glance has one of its own.
+    """
+    with (contextlib.suppress(OSError),
+          open('/proc/self/autogroup', 'w') as autogroup):
+        autogroup.write('10')
+
+
+def percentile(seconds):
+    """The 95th."""
+    return statistics.quantiles(seconds, n=20)[-1]
 
 
 class Soak:
     """One run.
 
-    :ivar down: set while Glance is not to be expected to answer
+    :ivar down: intervals in which Glance is not to be expected to answer
     :ivar kills: how often Glance was killed
     """
 
@@ -161,7 +198,7 @@ class Soak:
         self.files = files
         self.samples = samples()
         self.deadline = 0.0
-        self.down = threading.Event()
+        self.down = []
         self.kills = self.converter_kills = 0
         self.counts = collections.Counter()
         self.faults = []
@@ -182,21 +219,21 @@ class Soak:
 
     def run(self):
         """:returns: the exit status"""
-        idle = Watch(self)
-        end = time.monotonic() + self.options.idle
-        idle.run(lambda: time.monotonic() > end)
+        idle = Watch(self.cloud)
+        time.sleep(self.options.idle)
+        idle = idle.end()
         self.deadline = time.monotonic() + self.options.minutes * 60
-        busy = Watch(self)
+        busy = Watch(self.cloud)
+        yield_to_glance()
         threads = [
             threading.Thread(target=self.guarded, args=(Uploader(
                 self, number).run,))
             for number in range(self.options.uploaders)]
-        watch = threading.Thread(target=busy.run, args=(self.over,))
-        for thread in (*threads, watch):
+        for thread in threads:
             thread.start()
         # Glance ends with the thread that has started it, so this is it.
         self.guarded(self.kill)
-        watch.join()
+        busy = busy.end(self.down)
         for thread in threads:
             thread.join()
         self.look_at_what_is_left()
@@ -223,10 +260,10 @@ class Soak:
                 self.converter_kills += 1
                 continue
             self.kills += 1
-            self.down.set()
+            begun = time.monotonic()
             self.cloud.kill_glance()
             self.cloud.restart_glance()
-            self.down.clear()
+            self.down.append((begun, time.monotonic() + WARM))
 
     def look_at_what_is_left(self):
         """All images are deleted: nothing of them may be there."""
@@ -246,18 +283,27 @@ class Soak:
         for where, what in left.items():
             if what:
                 self.fault(f'{where}: {what}')
+                for name in what:
+                    print(self.history(str(name)))
+
+    def history(self, name):
+        """What Glance's log says of an image."""
+        with self.cloud.log.open(errors='replace') as log:
+            lines = [line[:300] for line in log if name[:36] in line
+                     and 'version_negotiation' not in line]
+        return '\n'.join(lines[-LINES:])
 
     def report(self, idle, busy):
-        ratio = busy.percentile() / idle.percentile()
+        ratio = percentile(busy) / percentile(idle)
         print(f'{self.options.minutes:g} minutes, '
               f'{self.options.uploaders} uploaders, Glance killed '
               f'{self.kills} times, converters {self.converter_kills} times')
         for what, number in sorted(self.counts.items()):
             print(f'{number:6d} {what}')
         print(f'list of images, 95th percentile: idle '
-              f'{idle.percentile() * 1000:.0f} ms of {len(idle.seconds)}, '
-              f'busy {busy.percentile() * 1000:.0f} ms of '
-              f'{len(busy.seconds)}: {ratio:.2f} x')
+              f'{percentile(idle) * 1000:.0f} ms of {len(idle)}, busy '
+              f'{percentile(busy) * 1000:.0f} ms of {len(busy)}: '
+              f'{ratio:.2f} x')
         print(f'{len(self.faults)} faults')
         return 1 if self.faults else 0
 
