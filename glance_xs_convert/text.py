@@ -31,6 +31,11 @@ def size(number: int) -> str:
     return f'{amount} {_UNITS[exponent - 1]}'
 
 
+def count(number: int, noun: str) -> str:
+    """Return a number of things, for example ``2 layers``."""
+    return f'{number} {noun}{"" if number == 1 else "s"}'
+
+
 def printable(name: str, longest: int = _LONGEST) -> str:
     """Return a name from an archive in a form that is safe to show.
 

@@ -45,8 +45,8 @@ class Check(common.Command, show.ShowOne):
 
     def take_action(self, parsed_args: argparse.Namespace,
                     ) -> tuple[tuple[str, ...], tuple[Any, ...]]:
-        with common.opened(
-                parsed_args, self.app.stderr) as (archive, on_progress):
+        with (common.opened(parsed_args) as archive,
+              common.reported(self.app.stderr) as on_progress):
             result = parent.check(
                 archive.fileno(), common.request(parsed_args),
                 python=parent.interpreter(sys.executable),

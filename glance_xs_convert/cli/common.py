@@ -18,6 +18,7 @@ import contextlib
 import dataclasses
 import io
 import logging
+import signal
 import sys
 from typing import BinaryIO
 from typing import TextIO
@@ -36,8 +37,6 @@ from glance_xs_convert.worker import parent
 from glance_xs_convert.worker import protocol
 
 if TYPE_CHECKING:
-    from glance_xs_convert import api
-
     _IntColumn = columns.FormattableColumn[int]
 else:
     _IntColumn = columns.FormattableColumn
@@ -98,9 +97,10 @@ def add_sandbox(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--sandbox', choices=protocol.SANDBOXES,
         default=protocol.BEST_EFFORT,
-        help='whether to confine the process that reads the image: required '
-             'fails if the host cannot confine it fully, best_effort confines '
-             'it as far as the host can, off does not (default: %(default)s)')
+        help='how strictly to confine the process that reads the image: '
+             'required fails if the host cannot confine it fully, best_effort '
+             'confines it as far as the host can, and off does not confine '
+             'it (default: %(default)s)')
 
 
 def add_configuration(parser: argparse.ArgumentParser) -> None:
@@ -144,52 +144,54 @@ def request(parsed_args: argparse.Namespace) -> protocol.Request:
 
 
 @contextlib.contextmanager
-def opened(parsed_args: argparse.Namespace, stream: TextIO,
-           wanted: bool | None = None,
-           ) -> Iterator[tuple[BinaryIO, parent.OnProgress]]:
-    """Open the archive for another process.
+def opened(parsed_args: argparse.Namespace) -> Iterator[BinaryIO]:
+    """Open the archive.
 
-    :param stream: stream on which to show the progress
-    :param wanted: whether to show it; None to show it if the stream is a
-                   terminal
-    :returns: the archive, and a function to call with the progress
-    :raises UnreadableSource: the archive cannot be opened
+    :raises UnreadableSource: it cannot be opened
     """
-    seen = progress.Progress()
-    # status reports what the host lacks for the sandbox.
-    logging.getLogger(parent.__name__).setLevel(logging.ERROR)
-    with contextlib.ExitStack() as stack:
-        if parsed_args.archive == _STANDARD_INPUT:
-            file = _standard_input()
-        else:
-            file = stack.enter_context(files.opened(parsed_args.archive))
-        stack.enter_context(progress_display.shown(seen, stream, wanted))
-        yield file, lambda latest: vars(seen).update(
-            dataclasses.asdict(latest))
+    if parsed_args.archive == _STANDARD_INPUT:
+        yield _standard_input()
+    else:
+        with files.opened(parsed_args.archive) as archive:
+            yield archive
 
 
 @contextlib.contextmanager
-def source(parsed_args: argparse.Namespace, stream: TextIO,
-           wanted: bool | None = None,
-           ) -> 'Iterator[tuple[api.Source, progress.Progress]]':
-    """Return the archive for the converter, and its progress.
+def reported(stream: TextIO, wanted: bool | None = None,
+             ) -> Iterator[parent.OnProgress]:
+    """Show the progress of the process that reads the archive.
 
     :param stream: stream on which to show the progress
     :param wanted: whether to show it; None to show it if the stream is a
                    terminal
-    :raises UnreadableSource: standard input is not an archive
-    :raises LimitExceeded: there is not enough memory for the image
+    :returns: a function to call with the progress
     """
     seen = progress.Progress()
-    archive: api.Source = parsed_args.archive
+    keep_silent()
+    with progress_display.shown(seen, stream, wanted):
+        yield lambda latest: vars(seen).update(dataclasses.asdict(latest))
+
+
+def keep_silent() -> None:
+    """Do not log what the host lacks for the sandbox: ``status`` reports."""
+    logging.getLogger(parent.__name__).setLevel(logging.ERROR)
+
+
+def flush() -> int:
+    """Flush standard output at the end of a command.
+
+    :returns: exit status: not 0 if the output cannot be written
+    """
     try:
-        if archive == _STANDARD_INPUT:
-            archive = _standard_input()
-        with progress_display.shown(seen, stream, wanted):
-            yield archive, seen
-    except MemoryError:
-        raise exceptions.LimitExceeded(
-            'the image needs more memory than is available') from None
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        return 128 + signal.SIGPIPE
+    except OSError as error:
+        print(f'standard output cannot be written: {error.strerror}',
+              file=sys.stderr)
+        return 1
+    return 0
 
 
 def _standard_input() -> BinaryIO:

@@ -61,8 +61,8 @@ class Convert(common.Command):
         if not self.app.options.verbose_level:
             wanted = False
         start = time.monotonic()
-        with (common.opened(parsed_args, self.app.stderr, wanted,
-                            ) as (archive, on_progress),
+        with (common.opened(parsed_args) as archive,
+              common.reported(self.app.stderr, wanted) as on_progress,
               files.new_file(parsed_args.raw, parsed_args.force,
                              source=archive) as target):
             result = parent.convert(
@@ -87,5 +87,4 @@ def _summary(raw: str, result: protocol.Outcome, seconds: float,
 def _origin(result: protocol.Outcome) -> str:
     if result.disk is not None:
         return f'disk {result.disk} of an export'
-    count = result.layers
-    return f'{count} layer{"s" if count > 1 else ""}'
+    return text.count(result.layers, 'layer')

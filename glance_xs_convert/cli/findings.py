@@ -54,8 +54,7 @@ def describe_guest(guest: 'api.Guest') -> str:
     source = ' '.join(filter(None, (guest.product, guest.version)))
     memory = None if guest.memory is None else (
         f'{text.size(guest.memory)} of memory')
-    cpus = None if guest.cpus is None else (
-        f'{guest.cpus} CPU{"s" if guest.cpus > 1 else ""}')
+    cpus = None if guest.cpus is None else text.count(guest.cpus, 'CPU')
     boot = f'boot mode {guest.boot_mode}'
     if guest.bootloader is not None:
         boot += f' ({guest.bootloader})'

@@ -16,22 +16,23 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterable
-from collections.abc import Iterator
 from collections.abc import Sequence
 import contextlib
 import io
-import os
 from typing import Any
-from typing import TextIO
+from typing import BinaryIO
 from typing import TYPE_CHECKING
 
 from cliff import lister
 
 from glance_xs_convert.cli import common
+from glance_xs_convert.cli import confined
 from glance_xs_convert.cli import picture
+from glance_xs_convert.cli import progress_display
 from glance_xs_convert.cli import tables
 from glance_xs_convert import exceptions
 from glance_xs_convert import files
+from glance_xs_convert import progress
 
 if TYPE_CHECKING:
     from glance_xs_convert import api
@@ -57,6 +58,8 @@ class Inspect(common.Command, lister.Lister):
     bytes.
     """
 
+    _archive: BinaryIO
+    _svg: int | None = None
     _picture: picture.Picture | None = None
     _below: Sequence[str] = ()
 
@@ -64,6 +67,7 @@ class Inspect(common.Command, lister.Lister):
         parser = super().get_parser(prog_name)
         common.add_archive(parser)
         common.add_disk(parser)
+        common.add_sandbox(parser)
         group = parser.add_argument_group('map')
         group.add_argument(
             '--map', action='store_true',
@@ -78,36 +82,65 @@ class Inspect(common.Command, lister.Lister):
             help='overwrite the SVG file if it exists')
         return parser
 
-    def take_action(self, parsed_args: argparse.Namespace,
-                    ) -> tuple[Sequence[str], Iterable[tuple[Any, ...]]]:
-        # All commands are loaded at once; only this one reads an image.
-        from glance_xs_convert import api
-
+    def run(self, parsed_args: argparse.Namespace) -> int:
         formatter = parsed_args.formatter
         if parsed_args.map and formatter not in ('table', *_STRUCTURED):
             raise exceptions.UnwritableTarget(
                 f'a map cannot be shown in the format {formatter}, only as '
                 'table, json or yaml')
-        if parsed_args.map or parsed_args.svg is not None:
-            return self._inspect_with_map(parsed_args)
-        limits = common.limits(parsed_args)
-        with common.source(
-                parsed_args, self.app.stderr) as (source, progress):
-            found = api.inspect(source, limits=limits, progress=progress)
-        return self._show(parsed_args, tables.of_image(
-            found.layers, found.disks, found.guest))
+        with (common.opened(parsed_args) as self._archive,
+              self._new_svg(parsed_args) as self._svg):
+            # A stranger made the image, so only the files that the work needs
+            # are open when it begins.
+            self._warm_up(parsed_args)
+            return confined.run(
+                parsed_args.sandbox,
+                lambda: super(Inspect, self).run(parsed_args),
+                [self._archive.fileno(), *filter(None, [self._svg])],
+                modules=['glance_xs_convert.api',
+                         *(['tqdm'] if self.app.stderr.isatty() else [])],
+                debug=self.app.options.debug)
 
-    def _inspect_with_map(self, parsed_args: argparse.Namespace,
-                          ) -> tuple[Sequence[str], list[tuple[Any, ...]]]:
+    def _new_svg(self, parsed_args: argparse.Namespace,
+                 ) -> contextlib.AbstractContextManager[int | None]:
+        """Return the descriptor of the SVG file, if one is wanted."""
+        if parsed_args.svg is None:
+            return contextlib.nullcontext()
+        return files.new_file(parsed_args.svg, parsed_args.force,
+                              source=self._archive)
+
+    def _warm_up(self, parsed_args: argparse.Namespace) -> None:
+        """Let the formatter load what it loads on demand."""
+        formatter: Any = self._formatter_plugins[parsed_args.formatter].obj
+        formatter.emit_list(('Name',), [('\u00e4',)], io.StringIO(),
+                            parsed_args)
+
+    def take_action(self, parsed_args: argparse.Namespace,
+                    ) -> tuple[Sequence[str], Iterable[tuple[Any, ...]]]:
         from glance_xs_convert import api
 
-        with (_drawing(parsed_args) as svg,
-              common.source(parsed_args, self.app.stderr) as (
-                  source, progress)):
-            result = api.check(source, limits=common.limits(parsed_args),
-                               progress=progress, disk=parsed_args.disk)
+        wants_map = parsed_args.map or self._svg is not None
+        seen = progress.Progress()
+        limits = common.limits(parsed_args)
+        with progress_display.shown(seen, self.app.stderr, None):
+            if not wants_map:
+                found = api.inspect(self._archive, limits=limits,
+                                    progress=seen)
+                return self._show(parsed_args, tables.of_image(
+                    found.layers, found.disks, found.guest))
+            result = api.check(self._archive, limits=limits, progress=seen,
+                               disk=parsed_args.disk)
             drawing = picture.Picture(result.disk_map, _names(result))
-            svg.write(drawing.svg())
+            if self._svg is not None:
+                _write(self._svg, drawing.svg())
+        return self._show(parsed_args, self._with_map(
+            parsed_args, result, drawing))
+
+    def _with_map(self, parsed_args: argparse.Namespace,
+                  result: api.CheckResult, drawing: picture.Picture,
+                  ) -> tables.Table:
+        from glance_xs_convert import api
+
         table = tables.of_image(result.layers, [api.FoundDisk(
             result.virtual_size, result.allocated, result.first_sectors,
             result.disk)], result.guest)
@@ -120,7 +153,7 @@ class Inspect(common.Command, lister.Lister):
                     for rank in range(len(table.rows))])
             else:
                 self._picture = drawing
-        return self._show(parsed_args, table)
+        return table
 
     def _show(self, parsed_args: argparse.Namespace, table: tables.Table,
               ) -> tuple[Sequence[str], list[tuple[Any, ...]]]:
@@ -157,29 +190,11 @@ def _extents(disk_map: disk_map.DiskMap, rank: int) -> list[dict[str, int]]:
             for offset, size in disk_map.extents(rank)]
 
 
-@contextlib.contextmanager
-def _drawing(parsed_args: argparse.Namespace) -> Iterator[TextIO]:
-    """Yield the content of the SVG file, which is written on leaving.
-
-    :raises TargetExists: the file exists and must not be overwritten
-    :raises UnwritableTarget: the file is the archive, or the operating
-                              system refuses
-    """
-    path = parsed_args.svg
-    drawing = io.StringIO()
-    if path is None:
-        yield drawing
-        return
-    with contextlib.suppress(OSError):
-        if os.path.samefile(path, parsed_args.archive):
-            raise exceptions.UnwritableTarget(
-                f'{path} is the archive and cannot be overwritten')
-    with files.new_file(path, parsed_args.force) as descriptor:
-        yield drawing
-        try:
-            with open(descriptor, 'w', encoding='utf-8',
-                      closefd=False) as file:
-                file.write(drawing.getvalue())
-        except OSError as error:
-            raise exceptions.UnwritableTarget(
-                f'{path} cannot be written: {error.strerror}') from error
+def _write(descriptor: int, content: str) -> None:
+    """:raises UnwritableTarget: the operating system refuses"""
+    try:
+        with open(descriptor, 'w', encoding='utf-8', closefd=False) as file:
+            file.write(content)
+    except OSError as error:
+        raise exceptions.UnwritableTarget(
+            f'the SVG file cannot be written: {error.strerror}') from error

@@ -23,6 +23,8 @@ from cliff import app
 from cliff import commandmanager
 import pbr.version
 
+from glance_xs_convert.cli import common
+
 
 class Shell(app.App):
     """Inspect and convert XenServer images offline."""
@@ -68,16 +70,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             stream.reconfigure(errors='backslashreplace')
     arguments = sys.argv[1:] if argv is None else list(argv)
     status = int(Shell().run(arguments or ['help']))
-    try:
-        sys.stdout.flush()
-    except OSError as error:
+    failure = common.flush()
+    if failure:
+        # Python would flush it once more.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        if isinstance(error, BrokenPipeError):
-            return status or 128 + signal.SIGPIPE
-        print(f'standard output cannot be written: {error.strerror}',
-              file=sys.stderr)
-        return status or 1
-    return status
+    return status or failure
 
 
 def _end(signal_number: int, frame: object) -> None:

@@ -54,6 +54,8 @@ _Table = tuple[Sequence[str], Iterable[Sequence[Any]]]
 _METHODS = ('auto', 'glance-download', 'glance-direct')
 _OLD = ('keep', 'hide', 'deactivate', 'delete')
 _DEADLINE = 3600
+#: What becomes of new images that nobody knows to be unused.
+_KEEP, _DELETE = 'keep', 'delete'
 
 
 class List(migrate_common.CloudCommand, lister.Lister):
@@ -83,14 +85,14 @@ class List(migrate_common.CloudCommand, lister.Lister):
 class Run(migrate_common.CloudCommand, lister.Lister):
     """Convert the XenServer images that a cloud has stored.
 
-    For each image, the command creates a new one and imports it from the old
-    one, which converts it. The properties of both images refer to each other.
-    The state is kept in Glance, so you can interrupt the command and run it
-    again, and several people can run it at once. The exit status is 1 if an
-    image failed or was not completed.
+    For each image, the command creates a new one and imports the data of the
+    old one into it; the import converts the data. Each of the two images has a
+    property with the ID of the other. The state is kept in Glance, so you can
+    interrupt the command and run it again, and several people can run it at
+    once. The exit status is 1 if an image failed or was not completed.
 
     After Ctrl-C, the command completes the images that it has begun, and
-    begins no others. After a second Ctrl-C, it leaves them, and the next run
+    begins no others. After a second Ctrl-C, it abandons them, and the next run
     continues them.
     """
 
@@ -130,6 +132,7 @@ class Run(migrate_common.CloudCommand, lister.Lister):
             help='also convert each archive on this computer, and compare '
                  "the disk's checksum with Glance's; each job needs space "
                  'for the data of a disk in $TMPDIR')
+        common.add_sandbox(parser)
         parser.add_argument(
             '--retry', action='store_true',
             help='try refused archives again')
@@ -203,15 +206,15 @@ class Run(migrate_common.CloudCommand, lister.Lister):
             with _signals(running.interrupt, self._say_interrupted):
                 outcomes = running.run(taken)
         if running.problem:
-            self.say(f'Began no other image: {running.problem}')
+            self.say(f'No further images were begun: {running.problem}')
         if running.interrupted or len(outcomes) < len(taken):
             self.status = 1
         return outcomes
 
     def _say_interrupted(self, first: bool) -> None:
         self.say('Interrupted: completing the images that have begun. '
-                 'Interrupt again to leave them; the next run continues them.'
-                 if first else 'Left.')
+                 'Interrupt again to abandon them until the next run.'
+                 if first else 'Abandoned the images that have begun.')
 
     def _finish(self, cloud: 'cloud_.Cloud', parsed_args: argparse.Namespace,
                 outcomes: 'Sequence[runner_.Outcome]',
@@ -241,9 +244,10 @@ class Run(migrate_common.CloudCommand, lister.Lister):
 class Undo(migrate_common.CloudCommand, lister.Lister):
     """Restore old images, and delete the new ones.
 
-    If something uses a new image, the command only hides it. After undo, you
-    can migrate the images again. The exit status is 1 if the migration of an
-    image could not be undone.
+    If something uses a new image, the command only hides it. If the command
+    cannot see what uses the new images, it undoes nothing unless you choose
+    with --if-unknown. After undo, you can migrate the images again. The exit
+    status is 1 if the migration of an image could not be undone.
     """
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
@@ -252,6 +256,12 @@ class Undo(migrate_common.CloudCommand, lister.Lister):
         parser.add_argument(
             '--yes', action='store_true',
             help='do not ask when no IMAGE is given')
+        parser.add_argument(
+            '--if-unknown', choices=(_KEEP, _DELETE),
+            help='what to do with the new images if Nova or Cinder does not '
+                 'answer, so that the command cannot see whether they are '
+                 'used: keep and hide them, or delete them (default: undo '
+                 'nothing)')
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> _Table:
@@ -268,22 +278,26 @@ class Undo(migrate_common.CloudCommand, lister.Lister):
                 'nothing was done: undoing all needs your consent, or --yes')
         users = references.Users(
             cloud, [row.new_id for row in rows if row.new_id], True)
-        for sentence in users.unseen:
-            self.say(f'Cannot see what uses new images: {sentence}')
+        if users.unseen and parsed_args.if_unknown is None:
+            raise exceptions.XsConvertError(
+                'nothing was undone: the command cannot see what uses the new '
+                f'images ({"; ".join(users.unseen)}); try again, or choose '
+                'with --if-unknown')
+        blindly = parsed_args.if_unknown == _DELETE
         return ('id', 'name', 'new_id', 'undone', 'reason'), [
-            self._undo(cloud, row, users) for row in rows]
+            self._undo(cloud, row, users, blindly) for row in rows]
 
     def _undo(self, cloud: 'cloud_.Cloud', row: 'candidates.Row',
-              users: Any) -> tuple[Any, ...]:
+              users: Any, blindly: bool) -> tuple[Any, ...]:
         from glance_xs_convert.migrate import errors
         from glance_xs_convert.migrate import undo
 
         undone, reason = True, ''
         try:
-            result = undo.undo(cloud, row, users)
+            result = undo.undo(cloud, row, users, blindly)
             if result.kept:
-                reason = ('the new image was hidden, not deleted, because it '
-                          f'is used by {result.kept}')
+                reason = ('the new image was hidden, not deleted: '
+                          f'{result.kept}')
         except errors.MigrationError as error:
             undone, reason = False, str(error)
             self.status = 1
@@ -371,11 +385,13 @@ def _settings(cloud: 'cloud_.Cloud', parsed_args: argparse.Namespace,
     from glance_xs_convert.migrate import methods
     from glance_xs_convert.migrate import migration
 
+    common.keep_silent()
     return migration.Settings(
         method=methods.choose(cloud, parsed_args.method,
                               parsed_args.download_interface),
         old=parsed_args.old or migration.HIDE, stores=parsed_args.stores,
-        verify=parsed_args.verify, retry=parsed_args.retry,
+        verify=parsed_args.verify, sandbox=parsed_args.sandbox,
+        retry=parsed_args.retry,
         drop_signature=parsed_args.drop_signature,
         deadline=parsed_args.deadline)
 
@@ -407,7 +423,8 @@ def _summary(made: 'Sequence[runner_.Outcome]',
               for state in candidates.STATES}
     archives = sum(outcome.row.size or 0 for outcome in made)
     disks = sum(outcome.disk for outcome in made)
-    yield (f'{len(made)} images migrated in {seconds:.0f} seconds: '
+    yield (f'{text.count(len(made), "image")} migrated in '
+           f'{text.count(round(seconds), "second")}: '
            f'{text.size(archives)} of archives, {text.size(disks)} of disks')
     yield 'Now ' + ', '.join(
         f'{count} {state}' for state, count in counts.items() if count)

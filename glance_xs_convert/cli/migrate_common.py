@@ -36,10 +36,10 @@ _CHATTY = ('keystoneauth', 'openstack', 'urllib3')
 
 
 _CLOUD_HELP = (
-    'Like other OpenStack clients, the command finds the cloud by clouds.yaml '
-    'and environment variables such as OS_CLOUD, and takes the same options: '
-    '--os-cloud, --os-region-name, --os-project-name, --insecure and all '
-    'others.')
+    'Like other OpenStack clients, the command finds the cloud through '
+    'clouds.yaml and environment variables such as OS_CLOUD. It takes the '
+    'same options as they do, such as --os-cloud, --os-region-name, '
+    '--os-project-name and --insecure.')
 
 
 class CloudCommand(common.Command):
@@ -127,8 +127,8 @@ def add_selection(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         'images', metavar='IMAGE', nargs='*',
         help='the ID or name of an image (default: all XenServer images that '
-             'you may change: for an administrator those of all projects, for '
-             'others those of the project)')
+             'you may change, which are those of your project or, for an '
+             'administrator, of all projects)')
     parser.add_argument(
         '--project', metavar='PROJECT',
         help='only images of this project, given by its ID or, for an '

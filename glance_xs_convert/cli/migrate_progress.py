@@ -37,28 +37,28 @@ class Silence:
     """Shows nothing."""
 
     def started(self, row: 'candidates.Row') -> None:
-        """An image is begun."""
+        """An image has begun."""
 
     def told(self, row: 'candidates.Row', stage: str,
              fraction: float | None) -> None:
-        """An image is at some stage."""
+        """An image has reached a stage."""
 
     def ended(self, outcome: 'runner.Outcome') -> None:
-        """An image is over."""
+        """An image has ended."""
 
     def refresh(self) -> None:
-        """Some time has gone."""
+        """Update what is shown; called several times a second."""
 
     def close(self) -> None:
-        """Nothing more is to come."""
+        """Remove what is left on the screen at the end."""
 
 
 class Lines(Silence):
-    """Writes a line whenever an image is begun or over.
+    """Writes a line whenever an image begins or ends.
 
-    :param stream: where to
-    :param total: how many images there are
-    :param size: the bytes of their archives
+    :param stream: stream to write to
+    :param total: number of images
+    :param size: total size of their archives, in bytes
     """
 
     def __init__(self, stream: TextIO, total: int, size: int) -> None:

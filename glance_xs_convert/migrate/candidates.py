@@ -39,7 +39,7 @@ ARCHIVE = ('vhd', 'ovf')
 BARE = ('vhd', 'bare')
 RAW = ('raw', 'bare')
 
-#: What a list of Glance's says about an image, beside its attributes.
+#: The keys of further facts about an image, stored with its attributes.
 _ASKED = ' asked for'
 _OBSTACLE = ' obstacle'
 
@@ -156,7 +156,7 @@ class Inventory:
         self._olds = olds
 
     def rows(self) -> Iterator[Row]:
-        """Yield the candidates, oldest first; last those without old image."""
+        """Yield the candidates, oldest first, and then deleted old images."""
         for old in sorted(self._olds.values(),
                           key=lambda image: (image['created_at'],
                                              image['id'])):

@@ -191,9 +191,10 @@ class Cloud:
 
     def set_member_status(self, image_id: str, project: str, status: str,
                           ) -> None:
-        """Answer for a project an image is shared with.
+        """Accept or reject a shared image on behalf of a member project.
 
-        :raises NotAllowed: only the project itself may, or an administrator
+        :raises NotAllowed: the user is neither in that project nor an
+                            administrator
         """
         self._send('PUT', f'/images/{image_id}/members/{project}',
                    json={'status': status})
@@ -230,10 +231,10 @@ class Cloud:
         return response
 
     def stage(self, image_id: str, data: Any, size: int) -> None:
-        """Upload data to the staging area; never repeated.
+        """Upload data to the staging area, in one attempt.
 
-        :param data: has a length and can be read
-        :raises Unreachable: it has to begin again
+        :param data: file with a length
+        :raises Unreachable: the upload failed, and the caller must start over
         """
         self._send('PUT', f'/images/{image_id}/stage', data=data, once=True,
                    headers={'Content-Type': _DATA_TYPE,
@@ -245,7 +246,7 @@ class Cloud:
         return list(info['import-methods']['value'])
 
     def stores(self) -> list[str]:
-        """The names of the stores; none where they have no names."""
+        """The names of the writable stores; empty if stores have no names."""
         try:
             return [store['id'] for store in self._get(
                 '/info/stores')['stores'] if not store.get('read-only')]
@@ -267,10 +268,10 @@ class Cloud:
 
     def _send(self, method: str, path: str, once: bool = False,
               **arguments: Any) -> Any:
-        """Send a request, again and again while the cloud is troubled.
+        """Send a request, and repeat it after a temporary failure.
 
-        :param once: do not repeat it
-        :raises MigrationError: it was refused, or nobody answers
+        :param once: whether not to repeat it
+        :raises MigrationError: the cloud refused it, or does not answer
         """
         def send() -> Any:
             return self._proxy.request(
@@ -305,9 +306,9 @@ class Cloud:
 
 
 def _checked(call: Any) -> Any:
-    """Call what may ask Keystone for a token.
+    """Make a call that may request a token from Keystone.
 
-    :raises LoginFailed: Keystone does not give one
+    :raises LoginFailed: Keystone does not issue a token
     """
     try:
         return call()

@@ -10,7 +10,7 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""The ways of the archive from the old image to the new one's import."""
+"""The methods of importing the old image's archive into the new image."""
 
 from collections.abc import Callable
 from collections.abc import Sequence
@@ -111,5 +111,5 @@ def choose(cloud: cloud_.Cloud, wanted: str, interface: str | None = None,
         return Direct()
     raise errors.CannotMigrate(
         'this cloud does not enable the import method '
-        f'{DOWNLOAD + " or " + DIRECT if wanted == AUTO else wanted}, but '
-        f'{", ".join(enabled) or "none"}')
+        f'{DOWNLOAD + " or " + DIRECT if wanted == AUTO else wanted}; it '
+        f'enables {", ".join(enabled) or "none"}')

@@ -34,8 +34,8 @@ from glance_xs_convert.migrate import patience
 from glance_xs_convert.migrate import record
 from glance_xs_convert.migrate import task_text
 from glance_xs_convert.migrate import verify
-from glance_xs_convert import progress
 from glance_xs_convert import text
+from glance_xs_convert.worker import protocol
 
 KEEP = 'keep'
 HIDE = 'hide'
@@ -43,7 +43,7 @@ DEACTIVATE = 'deactivate'
 DELETE = 'delete'
 OLD = (KEEP, HIDE, DEACTIVATE, DELETE)
 
-#: How often to try an import if the archive is not at fault.
+#: How many times to try an import if the archive is not at fault.
 IMPORTS = 3
 _LOCK = 'os_glance_import_task'
 #: How long a failed import may keep its image locked, in seconds. After some
@@ -61,6 +61,8 @@ class Settings:
     :ivar old: what happens to old images, one of ``OLD``
     :ivar stores: names of the stores for new images
     :ivar verify: whether to compare the checksums of the disks
+    :ivar sandbox: how far the process is confined that converts to verify,
+                   one of ``protocol.SANDBOXES``
     :ivar retry: whether to try refused archives again
     :ivar drop_signature: whether to migrate signed images without a signature
     :ivar deadline: longest time without progress of an import, in seconds
@@ -70,6 +72,7 @@ class Settings:
     old: str = HIDE
     stores: tuple[str, ...] = ()
     verify: bool = False
+    sandbox: str = protocol.BEST_EFFORT
     retry: bool = False
     drop_signature: bool = False
     deadline: float = 3600.0
@@ -367,16 +370,16 @@ class Migration:
             raise errors.Failed(
                 f'this computer cannot compute checksums with {algorithm}, '
                 'which Glance uses')
-        how_far = progress.Progress()
 
-        def tell() -> None:
-            self.told('verifying', how_far.fraction)
+        def tell(fraction: float | None) -> None:
+            self.told('verifying', fraction)
             self.cloud.clock.pause(0)
 
-        tell()
+        tell(None)
         try:
             found = verify.sum_of_disk(
-                self.cloud, old, algorithm, how_far, tell)
+                self.cloud, old, algorithm, verify.Confinement(
+                    self.settings.sandbox, self.settings.deadline), tell)
         except errors.MigrationError:
             raise
         except exceptions.XsConvertError as error:
@@ -390,14 +393,14 @@ class Migration:
             raise errors.Refused(reason)
         return {names.VERIFIED: f'{algorithm}:{found}'}
 
-    # How the new image comes into the place of the old one.
+    # Replacing the old image with the new one.
 
     def _published(self, new: cloud_.Image,
                    ) -> tuple[cloud_.Image, cloud_.Image]:
-        """Give the new image to its users.
+        """Publish the new image to its users.
 
-        Both images may have changed, so this gets both again, the old one
-        first, because another command would change it last.
+        This gets both images again, because they may have changed: first the
+        old one, because it is the one that another command changes last.
 
         :returns: both images
         """

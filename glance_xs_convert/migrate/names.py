@@ -13,12 +13,12 @@
 """How Glance records the state of a migration.
 
 The id of a new image is derived from the old one's. Glance refuses to create
-an id twice, so of several commands that migrate an image one creates the new
-image, and the others find it. The id of a deleted image stays taken, so the
-attempts are counted: the next one begins only where the last one's image is
-deleted.
+an id twice. If several commands migrate an image, one of them therefore
+creates the new image, and the others find it. The id of a deleted image stays
+taken, so the id also depends on the number of the attempt. A new attempt
+begins only after the new image of the previous one has been deleted.
 
-The properties below say how far it is. Those of the new image count only if
+The properties below show the state. Those of the new image count only if
 it belongs to the project that owns the old one: anybody may create an image
 with any id and any properties, but only in a project of their own.
 """

@@ -53,8 +53,8 @@ def check_stores(cloud: cloud_.Cloud, stores: Iterable[str]) -> None:
     unknown = sorted(set(stores) - set(known))
     if unknown:
         raise errors.WrongArguments(
-            f'this cloud does not have a store {", ".join(unknown)}, but '
-            f'{", ".join(known) or "a store without a name"}')
+            f'this cloud does not have a store {", ".join(unknown)}; it has '
+            f'{", ".join(known) or "a single store without a name"}')
 
 
 def _method(cloud: cloud_.Cloud, wanted: str) -> Finding:

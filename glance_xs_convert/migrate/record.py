@@ -54,10 +54,10 @@ def properties(image: cloud.Image) -> dict[str, Any]:
 
 
 def first(old: cloud.Image, new_id: str, foreign: bool) -> dict[str, Any]:
-    """The attributes with which a new image is made: nobody notices it.
+    """The initial attributes of a new image: private and hidden.
 
-    :param foreign: whether the old image belongs to another project than the
-                    user's, so that the owner has to be set
+    :param foreign: whether the old image belongs to a project other than the
+                    user's, so that the owner must be set
     """
     copied = properties(old)
     made = {
@@ -81,12 +81,12 @@ def first(old: cloud.Image, new_id: str, foreign: bool) -> dict[str, Any]:
 
 def last(old: cloud.Image, new: cloud.Image, more: Mapping[str, str],
          ) -> list[Change]:
-    """What makes the new image complete, and gives it to its users.
+    """The changes that complete the new image and publish it to its users.
 
-    Properties that it no longer has were taken off by the import plugin.
+    They do not restore the properties that the import plugin has removed.
 
-    :param old: as it is now
-    :param new: as it is now
+    :param old: current state of the old image
+    :param new: current state of the new image
     :param more: further properties
     """
     wanted = {name: old[name] for name in _COPIED_ATTRIBUTES}

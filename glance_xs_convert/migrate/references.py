@@ -12,8 +12,8 @@
 
 """Which servers, volumes and images refer to an image.
 
-Nova and Cinder are asked where there are such services and the user may see
-what they have; a migration needs neither.
+This module queries Nova and Cinder if the cloud has them. A migration needs
+neither: if one of them is missing or fails, its references are not known.
 """
 
 from collections.abc import Callable

@@ -14,7 +14,6 @@
 
 from collections.abc import Iterator
 import io
-import os
 from typing import Any
 
 from glance_xs_convert import limits
@@ -26,14 +25,13 @@ _CHUNK = limits.MIB
 
 
 class RemoteFile(io.RawIOBase):
-    """The data of an image: no more than a chunk of it is in memory.
+    """The data of an image, of which at most one chunk is in memory.
 
-    A download that breaks off is continued where it was. It is seekable, at
-    the price of another download.
+    A download that breaks off continues where it stopped.
 
-    :param cloud: where the image is
-    :param image_id: of an active image
-    :param size: of its data, in bytes
+    :param cloud: cloud that stores the image
+    :param image_id: ID of an active image
+    :param size: size of its data, in bytes
     """
 
     def __init__(self, cloud: cloud_.Cloud, image_id: str, size: int) -> None:
@@ -47,25 +45,11 @@ class RemoteFile(io.RawIOBase):
         self._rest = memoryview(b'')
 
     def __len__(self) -> int:
-        """The bytes that are left: what an upload has for its length."""
+        """Return how many bytes are left to read."""
         return self.size - self._position
 
     def readable(self) -> bool:
         return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self._position
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        start = {os.SEEK_SET: 0, os.SEEK_CUR: self._position,
-                 os.SEEK_END: self.size}[whence]
-        if start + offset != self._position:
-            self._hang_up()
-            self._position = start + offset
-        return self._position
 
     def readinto(self, buffer: Any) -> int:
         """:raises Unreachable: the download breaks off again and again"""
@@ -73,9 +57,9 @@ class RemoteFile(io.RawIOBase):
         while not self._rest and self._position < self.size:
             try:
                 self._fetch()
-            except OSError as error:  # Those of requests are.
+            except OSError as error:  # Includes the errors of requests.
                 self._hang_up()
-                pause = next(pauses, None)
+                pause = None if self.closed else next(pauses, None)
                 if pause is None:
                     raise errors.Unreachable(
                         f'image {self._image_id} cannot be downloaded: '
@@ -109,11 +93,11 @@ class RemoteFile(io.RawIOBase):
 
 
 class OneWay(io.RawIOBase):
-    """A file that can be read once, with its length known.
+    """A file of known length that can be read only once.
 
-    Requests sends it with a Content-Length, and cannot send it again.
+    The requests library sends it with a Content-Length, and cannot resend it.
 
-    :param source: is read from where it stands
+    :param source: file to read from its current position on
     """
 
     def __init__(self, source: RemoteFile) -> None:
@@ -130,7 +114,7 @@ class OneWay(io.RawIOBase):
         return self._length
 
     def tell(self) -> int:
-        """The beginning: requests takes it off the length."""
+        """Return 0, as requests subtracts the position from the length."""
         return 0
 
     def readable(self) -> bool:

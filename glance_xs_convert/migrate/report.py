@@ -26,14 +26,14 @@ from glance_xs_convert import text
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Line:
-    """An image that is done, in the report.
+    """A migrated image in the report.
 
-    :ivar old_id: of the old image
-    :ivar archive: bytes of the archive, or None
-    :ivar disk: bytes of the disk, or None
-    :ivar seconds: from the making of the new image to its completion
-    :ivar sum: what Glance recorded, with its algorithm
-    :ivar verified_sum: that of the client's own conversion, or nothing
+    :ivar old_id: ID of the old image
+    :ivar archive: size of the archive in bytes, or None
+    :ivar disk: size of the disk in bytes, or None
+    :ivar seconds: time from the new image's creation to its completion
+    :ivar sum: checksum that Glance recorded, with its algorithm
+    :ivar verified_sum: checksum of the client's own conversion, or empty
     """
 
     old_id: str

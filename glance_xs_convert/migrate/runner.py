@@ -28,10 +28,10 @@ from glance_xs_convert.migrate import patience
 
 LOG = logging.getLogger(__name__)
 
-#: After so many images in a row for which the cloud did not answer, no other
-#: is begun.
+#: How many images may fail because the cloud does not answer, without a
+#: migrated image in between, before the runner begins no others.
 _MOST_UNREACHABLE = 3
-#: How long images may take to be left as they are, in seconds.
+#: How long to wait for the threads to abandon their images, in seconds.
 _LEAVING = 5.0
 _TURN = 0.2
 
@@ -68,10 +68,10 @@ class Watch(Protocol):
 
 def to_do(rows: Iterable[candidates.Row], settings: migration.Settings,
           bring_up: bool) -> Iterator[candidates.Row]:
-    """Those images that a run takes up.
+    """Yield the images that a run processes.
 
-    :param bring_up: whether old images of earlier runs are to be treated like
-                     those of this one
+    :param bring_up: whether to apply the settings for old images to those of
+                     earlier runs, too
     """
     wanted = {candidates.WAITING, candidates.RUNNING, candidates.FAILED}
     if bring_up:
@@ -103,16 +103,16 @@ class Runner:
         self._outcomes: list[Outcome] = []
         self._stopped = threading.Event()
         self._unreachable = 0
-        #: Why no other image was begun, if it was not the operator.
+        #: The error that stopped the run, unless the operator stopped it.
         self.problem: errors.MigrationError | None = None
 
     @property
     def interrupted(self) -> bool:
-        """Whether images are left."""
+        """Whether the operator or an error has stopped the run."""
         return self._stopped.is_set()
 
     def interrupt(self) -> bool:
-        """Begin no other image; at the second call, leave those begun.
+        """Begin no more images; on the second call, abandon those begun.
 
         :returns: whether this was the first call
         """

@@ -12,48 +12,171 @@
 
 """Converting the old archive again, to compare the checksums.
 
-The converter writes the disk in the order of the archive, and a sum needs it
-in order. So the disk is written to a sparse file that is never seen, and the
-room it takes for that time is that of the disk's data, not of its holes.
+A stranger made the archive, so the process that reads it is confined, as the
+converter on a Glance host is. It receives the download through a pipe.
+
+The converter writes the disk in the order of the archive, but a checksum needs
+the bytes in the order of the disk. The disk is therefore written to an unnamed
+sparse file, which takes space for the disk's data, but not for its holes. An
+archive that cannot be converted from the pipe is copied to another such file.
 """
 
 from collections.abc import Callable
+from collections.abc import Iterator
+import contextlib
+import dataclasses
 import hashlib
+import math
 import os
-import pathlib
+import select
+import sys
 import tempfile
-from typing import BinaryIO
-from typing import cast
+import threading
+from typing import IO
 
-from glance_xs_convert import api
+from glance_xs_convert import exceptions
 from glance_xs_convert import limits
 from glance_xs_convert.migrate import cloud as cloud_
 from glance_xs_convert.migrate import remote
-from glance_xs_convert import progress
+from glance_xs_convert.worker import parent
+from glance_xs_convert.worker import protocol
 
 _CHUNK = limits.MIB
+#: How often the thread checks whether it must end, in milliseconds.
+_TURN = 200
+#: How long to wait for its end, in seconds.
+_PATIENCE = 10.0
+#: What the converter says of a VHD without an archive that it cannot read
+#: back and forth: a fixed one has only a footer, so it can look like anything.
+_CURED_BY_A_FILE = (
+    exceptions.UnreadableSource, exceptions.NotAnArchive, exceptions.NoVhd,
+    exceptions.DamagedVhd, exceptions.NotDifferencing)
+
+
+@dataclasses.dataclass(frozen=True)
+class Confinement:
+    """What is imposed on the process that converts.
+
+    :ivar sandbox: one of ``protocol.SANDBOXES``
+    :ivar deadline: longest time without progress, in seconds
+    """
+
+    sandbox: str = protocol.BEST_EFFORT
+    deadline: float = math.inf
 
 
 def sum_of_disk(cloud: cloud_.Cloud, old: cloud_.Image, algorithm: str,
-                how_far: progress.Progress,
-                check: Callable[[], None]) -> str:
+                confinement: Confinement,
+                tell: Callable[[float | None], None]) -> str:
     """Convert an old image here, and return the sum of the disk.
 
     :param old: an active image
     :param algorithm: a name that hashlib knows
-    :param how_far: is kept up to date
-    :param check: is called now and then, and may raise
+    :param tell: is called now and then with the progress, from 0 to 1, and
+                 may raise
     :returns: hexadecimal digits
     :raises XsConvertError: the archive is refused, or there is no room
+    :raises MigrationError: the download fails
     """
-    how_far.source_size = old['size']
-    with tempfile.TemporaryDirectory(prefix='glance-xs-convert-') as scratch:
-        target = pathlib.Path(scratch) / 'disk.raw'
-        with remote.RemoteFile(cloud, old['id'], old['size']) as archive:
-            api.convert(cast(BinaryIO, archive), target, progress=how_far)
-        with target.open('rb') as disk:
-            target.unlink()
-            return _sum(disk.fileno(), hashlib.new(algorithm), check)
+    def converted(source: int) -> str:
+        with _scratch() as disk:
+            parent.convert(
+                source, disk.fileno(),
+                protocol.Request(limits.Limits(),
+                                 sandbox=confinement.sandbox),
+                python=parent.interpreter(sys.executable),
+                on_progress=lambda latest: tell(
+                    min(latest.source_read / max(old['size'], 1), 1.0)),
+                progress_timeout=confinement.deadline)
+            os.lseek(disk.fileno(), 0, os.SEEK_SET)
+            return _sum(disk.fileno(), hashlib.new(algorithm),
+                        lambda: tell(1.0))
+
+    try:
+        with _opened(cloud, old) as archive, _piped(archive) as source:
+            return converted(source)
+    except _CURED_BY_A_FILE as refusal:
+        with _opened(cloud, old) as archive, _scratch() as file:
+            try:
+                while chunk := archive.read(_CHUNK):
+                    file.write(chunk)
+                    tell(None)
+                file.seek(0)
+            except OSError as error:
+                raise exceptions.OutOfSpace(
+                    'there is no space for a copy of the image: '
+                    f'{error.strerror}') from refusal
+            return converted(file.fileno())
+
+
+def _opened(cloud: cloud_.Cloud, old: cloud_.Image) -> remote.RemoteFile:
+    return remote.RemoteFile(cloud, old['id'], old['size'])
+
+
+def _scratch() -> IO[bytes]:
+    return tempfile.TemporaryFile(prefix='glance-xs-convert-')
+
+
+@contextlib.contextmanager
+def _piped(archive: remote.RemoteFile) -> Iterator[int]:
+    """Download an archive into a pipe, and yield its reading end.
+
+    :raises MigrationError: the download failed; this replaces any error that
+                            the reader raised about the incomplete archive
+    """
+    source, target = os.pipe()
+    pump = _Pump(archive, target)
+    pump.start()
+    try:
+        yield source
+    finally:
+        os.close(source)
+        pump.end()
+
+
+class _Pump(threading.Thread):
+    """Writes an archive into a pipe until nobody needs more of it.
+
+    :param target: the pipe's writing end, which it closes
+    """
+
+    def __init__(self, archive: remote.RemoteFile, target: int) -> None:
+        super().__init__(daemon=True)
+        self._archive = archive
+        self._target = target
+        self._ended = threading.Event()
+        self._failure: Exception | None = None
+
+    def run(self) -> None:
+        # A converter that was taken over may leave the pipe open and not read.
+        os.set_blocking(self._target, False)
+        waiter = select.poll()
+        waiter.register(self._target, select.POLLOUT)
+        try:
+            while chunk := self._archive.read(_CHUNK):
+                self._write(memoryview(chunk), waiter)
+        except BrokenPipeError:
+            pass  # The converter needs no more.
+        except Exception as error:
+            self._failure = error
+        finally:
+            os.close(self._target)
+
+    def _write(self, rest: memoryview, waiter: select.poll) -> None:
+        while rest:
+            if self._ended.is_set():
+                raise BrokenPipeError
+            if waiter.poll(_TURN):
+                with contextlib.suppress(BlockingIOError):
+                    rest = rest[os.write(self._target, rest):]
+
+    def end(self) -> None:
+        """Stop, and raise what the download raised."""
+        self._ended.set()
+        # It may be waiting for the cloud, which can take longer.
+        self.join(_PATIENCE)
+        if self._failure is not None:
+            raise self._failure
 
 
 def _sum(disk: int, digest: 'hashlib._Hash', check: Callable[[], None],

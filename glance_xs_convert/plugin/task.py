@@ -41,6 +41,7 @@ from glance_xs_convert.plugin import staging
 from glance_xs_convert.plugin import task_messages
 from glance_xs_convert.plugin import turns
 from glance_xs_convert import progress
+from glance_xs_convert import text
 from glance_xs_convert.worker import parent
 from glance_xs_convert.worker import protocol
 
@@ -151,10 +152,10 @@ class ConvertXenServerImage(task.Task):
             raise ConversionFailed(
                 f'The XenServer image cannot be converted: {error}.'
             ) from error
-        LOG.info('Converted image %(image)s: %(layers)d layers, %(size)d '
-                 'bytes', {'image': self._import.image_id,
-                           'layers': outcome.layers,
-                           'size': outcome.virtual_size})
+        LOG.info('Converted image %(image)s: %(layers)s, %(size)d bytes',
+                 {'image': self._import.image_id,
+                  'layers': text.count(outcome.layers, 'layer'),
+                  'size': outcome.virtual_size})
         return file_path
 
     def revert(self, result: Any, **kwargs: Any) -> None:
@@ -257,8 +258,8 @@ class ConvertXenServerImage(task.Task):
             change.apply(action)
             os.replace(raw, staged)
         self._messages.tell_now(
-            f'Converted the XenServer image: {outcome.layers} '
-            f'layer{"s" if outcome.layers > 1 else ""}, '
+            f'Converted the XenServer image: '
+            f'{text.count(outcome.layers, "layer")}, '
             f'{outcome.virtual_size} bytes{_warning(outcome.guest)}')
 
     def _end_import(self, error: BaseException) -> None:

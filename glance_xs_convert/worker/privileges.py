@@ -14,8 +14,10 @@
 
 import ctypes
 import os
+import signal
 
 #: Operations of Linux's prctl(2).
+_PR_SET_PDEATHSIG = 1
 _PR_SET_DUMPABLE = 4
 _PR_CAPBSET_DROP = 24
 _PR_SET_NO_NEW_PRIVS = 38
@@ -49,6 +51,11 @@ def enter_empty_network() -> None:
     libc = ctypes.CDLL(None)
     if libc.unshare(_CLONE_NEWNET) and os.geteuid():
         libc.unshare(_CLONE_NEWUSER | _CLONE_NEWNET)
+
+
+def end_with_parent() -> None:
+    """Let the kernel kill the process when its parent ends."""
+    _prctl(ctypes.CDLL(None), _PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def drop() -> None:

@@ -49,15 +49,16 @@ SECCOMP = 'seccomp'
 MEANS = (PRIVILEGES, LANDLOCK, LIMITS, SECCOMP)
 
 
-def enter(wanted: str) -> protocol.Confinement:
+def enter(wanted: str, terminal: bool = False) -> protocol.Confinement:
     """Confine the process, which must have loaded everything that it needs.
 
     :param wanted: ``protocol.REQUIRED`` or ``protocol.BEST_EFFORT``
+    :param terminal: whether the process may ask for the width of its terminal
     :returns: the means that are in force
     :raises SandboxIncomplete: all means are required, but one is missing
     """
     attempts = _Attempts()
-    calls = attempts.run(SECCOMP, seccomp.Filter)
+    calls = attempts.run(SECCOMP, lambda: seccomp.Filter(terminal))
     attempts.run(PRIVILEGES, privileges.drop)
     lacks = attempts.run(LANDLOCK, landlock.restrict)
     attempts.run(LIMITS, _allow_no_descriptors)

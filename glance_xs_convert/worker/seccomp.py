@@ -44,6 +44,9 @@ _AT_EMPTY_PATH = 0x1000
 #: The commands of fcntl(2) that change nothing.
 _F_GETFD = 1
 _F_GETFL = 3
+#: The requests of ioctl(2) that ask about a terminal: TCGETS, TCGETS2, which
+#: newer C libraries use, and TIOCGWINSZ.
+_TERMINAL_QUESTIONS = (0x5401, 0x802C542A, 0x5413)
 
 #: Calls that are allowed with any arguments. Names that the architecture does
 #: not have are ignored.
@@ -84,10 +87,12 @@ class _Comparison(ctypes.Structure):
 class Filter:
     """A filter with which the kernel refuses all other calls.
 
+    :param terminal: whether to allow the questions whether an open file is a
+                     terminal, and how wide it is
     :raises Unavailable: the filter cannot be made
     """
 
-    def __init__(self) -> None:
+    def __init__(self, terminal: bool = False) -> None:
         if os.uname().machine not in _MACHINES:
             raise Unavailable(f'it is not supported on {os.uname().machine}')
         try:
@@ -98,6 +103,9 @@ class Filter:
         self._context = ctypes.c_void_p(self._library.seccomp_init(
             ctypes.c_uint32(_ERRNO | errno.EPERM)))
         self._fill()
+        if terminal:
+            for request in _TERMINAL_QUESTIONS:
+                self._allow('ioctl', (1, _EQUAL, request, 0))
 
     def load(self) -> None:
         """Put the filter in force, for all threads and for good.

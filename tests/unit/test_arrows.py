@@ -90,7 +90,7 @@ WRONG = {
     ],
     'migrate-converts': [
         ('migrate.planted', f'{PACKAGE}.converter.convert'),
-        ('migrate.planted', f'{PACKAGE}.worker.parent'),
+        ('migrate.planted', f'{PACKAGE}.api'),
     ],
 }
 

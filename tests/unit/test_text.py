@@ -31,6 +31,10 @@ class Size(unittest.TestCase):
     def test_size(self, number, shown):
         self.assertEqual(shown, text.size(number))
 
+    def test_count(self):
+        self.assertEqual(['0 layers', '1 layer', '2 layers'],
+                         [text.count(number, 'layer') for number in range(3)])
+
 
 @ddt.ddt
 class Printable(unittest.TestCase):

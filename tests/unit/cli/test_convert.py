@@ -25,6 +25,7 @@ import time
 
 import ddt
 
+from testbed.clouds import services
 from testbed.images import archive
 from testbed.images import chains
 from testbed.images import model
@@ -283,6 +284,37 @@ sys.exit(main.main(['inspect', '--map', sys.argv[1]]))
 """
 
 
+#: An inspection that the kernel kills when it has read the image.
+KILLED_INSPECTION = """
+import os, signal, sys
+from glance_xs_convert.cli import main, picture
+def svg(*arguments):
+    os.kill(os.getpid(), signal.SIGKILL)
+picture.Picture.svg = svg
+sys.exit(main.main(['inspect', '--svg', sys.argv[2], sys.argv[1]]))
+"""
+
+
+#: An inspection that tells what it could get at.
+LOOKING_INSPECTION = """
+import errno, os, sys
+from glance_xs_convert.cli import inspect, main
+numbers = [int(number) for number in os.environ['NUMBERS'].split()]
+def is_open(number):
+    try:
+        return bool(os.fstat(number))
+    except OSError as error:
+        assert error.errno == errno.EBADF
+        return False
+take_action = inspect.Inspect.take_action
+def look(*arguments):
+    print(sorted(os.environ), os.read(0, 9), [*map(is_open, numbers)])
+    return take_action(*arguments)
+inspect.Inspect.take_action = look
+sys.exit(main.main(['inspect', '-f', 'value', sys.argv[1]]))
+"""
+
+
 class Start(base.CommandCase):
 
     def test_help(self):
@@ -335,6 +367,77 @@ class Sandbox(base.CommandCase):
             if ended.status:
                 self.assert_fails(ended, 'cannot be fully confined')
                 self.assertEqual([], os.listdir(self.output))
+
+    def test_confined_inspection_shows_the_same(self):
+        path = self.source(chains.story_chain().archive)
+        for form in ('table', 'json', 'yaml', 'csv', 'value'):
+            for options in ([], ['--map'], ['--svg', self.target]):
+                if '--map' in options and form in ('csv', 'value'):
+                    continue
+                shown = {}
+                for sandbox in ('off', 'best_effort'):
+                    ended = self.run_apart('inspect', '-f', form, *options,
+                                           '--sandbox', sandbox, path)
+                    self.assertEqual((0, ''), (ended.status, ended.stderr))
+                    drawn = (pathlib.Path(self.target).read_bytes()
+                             if '--svg' in options else b'')
+                    shown[sandbox] = ended.stdout, drawn
+                    if drawn:
+                        os.unlink(self.target)
+                self.assertEqual(*shown.values())
+
+    def test_confined_inspection_that_is_killed(self):
+        """Its parent says so, and an unfinished file does not stay."""
+        path = self.source(chains.story_chain().archive)
+        ended = self.run_apart('-c', KILLED_INSPECTION, path, self.target,
+                               command=[sys.executable])
+        self.assert_fails(ended, 'ended unexpectedly, with status -9')
+        self.assertEqual([], os.listdir(self.output))
+
+    def test_confined_inspection_that_ends_too_early(self):
+        """Without a word of it, the file is not complete."""
+        path = self.source(chains.story_chain().archive)
+        code = KILLED_INSPECTION.replace(
+            'os.kill(os.getpid(), signal.SIGKILL)', 'os._exit(0)')
+        ended = self.run_apart('-c', code, path, self.target,
+                               command=[sys.executable])
+        self.assert_fails(ended, 'ended unexpectedly, with status 0')
+
+    def test_confined_inspection_has_what_it_needs(self):
+        path = self.source(chains.story_chain().archive)
+        reader, writer = os.pipe()
+        ended = self.run_apart(
+            '-c', LOOKING_INSPECTION, path, command=[sys.executable],
+            pass_fds=[reader, writer], stdin=b'secret', environment={
+                'OS_PASSWORD': 'secret', 'TERM': 'dumb', 'NUMBERS':
+                f'{reader} {writer}'})
+        os.close(reader)
+        os.close(writer)
+        self.assertEqual((0, ''), (ended.status, ended.stderr))
+        self.assertTrue(ended.stdout.startswith(
+            "['TERM'] b'' [False, False]\n"), ended.stdout)
+
+    def test_confined_inspection_ends_with_its_parent(self):
+        with self.start('inspect', '-') as process:
+            [copy] = self.wait_for(lambda: services.children(process.pid))
+            process.kill()
+            process.wait()
+            self.wait_for(lambda: not os.path.exists(f'/proc/{copy}')
+                          or not services.command_line(copy))
+
+    def wait_for(self, condition):
+        deadline = time.monotonic() + cases.PATIENCE
+        while not (found := condition()):
+            self.assertLess(time.monotonic(), deadline)
+            time.sleep(0.02)
+        return found
+
+    def test_confined_inspection_on_a_full_disk(self):
+        path = self.source(chains.story_chain().archive)
+        with open('/dev/full', 'wb') as full:
+            ended = self.run_apart('inspect', path, stdout=full)
+        self.assertEqual(1, ended.status)
+        self.assertRegex(ended.stderr, r'\A.*No space left on device\n\Z')
 
     def test_off(self):
         ended = self.run_here('check', '--sandbox', 'off', self.source(

@@ -99,7 +99,7 @@ class TestCommands(MigrateCase):
         self.cloud.add('a')
         rows, said = self.migrate('run')
         self.assertEqual(['done'], [row['state'] for row in rows])
-        self.assertIn('1 images migrated', said)
+        self.assertIn('1 image migrated', said)
         rows, _ = self.migrate('report')
         self.assertEqual(glance.DISK, rows[0]['disk'])
         rows, _ = self.migrate('undo', 'a')

@@ -355,7 +355,7 @@ class Sandbox(StatusCase):
             f'from glance_xs_convert.worker import landlock\n'
             f'from glance_xs_convert.worker import sandbox\n'
             f'from glance_xs_convert.worker import seccomp\n'
-            f'def missing():\n'
+            f'def missing(*arguments):\n'
             f"    raise seccomp.Unavailable('it is switched off')\n"
             f'{code}\nsys.exit(child.main())\n')
         python.chmod(0o700)

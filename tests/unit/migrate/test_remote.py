@@ -13,7 +13,6 @@
 """Data that is read while it is downloaded."""
 
 import io
-import os
 import unittest
 
 import requests
@@ -92,17 +91,6 @@ class TestRemoteFile(unittest.TestCase):
         with self.assertRaisesRegex(errors.Unreachable, 'broken'):
             file.read(1)
         self.assertEqual(patience.RETRIES + 1, len(self.cloud.responses))
-
-    def test_seek(self):
-        file = self.open()
-        self.assertEqual(DATA[:10], file.read(10))
-        file.seek(5)
-        self.assertEqual(DATA[5:15], file.read(10))
-        file.seek(-3, os.SEEK_END)
-        self.assertEqual(DATA[-3:], file.read())
-        file.seek(0)
-        file.seek(7, os.SEEK_CUR)
-        self.assertEqual(DATA[7:], file.read())
 
 
 class TestOneWay(unittest.TestCase):

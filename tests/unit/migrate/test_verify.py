@@ -16,16 +16,18 @@ import hashlib
 import io
 import os
 import tempfile
+import threading
 from unittest import mock
 
 from glance_xs_convert import exceptions
+from glance_xs_convert.migrate import errors
 from glance_xs_convert.migrate import patience
 from glance_xs_convert.migrate import verify
-from glance_xs_convert import progress
 
 from testbed.images import archive
 from testbed.images import chains
 from testbed.images import model
+from testbed.images import vhd
 
 from tests.unit import cases
 
@@ -47,8 +49,10 @@ class _Cloud:
 
     def __init__(self, data):
         self.data = data
+        self.downloads = 0
 
     def open_data(self, image_id, offset):
+        self.downloads += 1
         return _Response(self.data[offset:])
 
 
@@ -61,13 +65,20 @@ class TestSum(cases.ScratchCase):
         patched.start()
         self.addCleanup(patched.stop)
 
-    def sum_of(self, data, container='ovf'):
-        self.how_far = progress.Progress()
-        old = {'id': 'a', 'size': len(data), 'container_format': container}
+    def sum_of(self, data, most=None):
+        """The sum of a disk.
+
+        :param most: how much of the archive can be downloaded
+        """
+        told = []
+        cloud = _Cloud(data[:most])
+        old = {'id': 'a', 'size': len(data)}
         try:
             return verify.sum_of_disk(
-                _Cloud(data), old, 'sha256', self.how_far, lambda: None)
+                cloud, old, 'sha256', verify.Confinement(),
+                told.append)
         finally:
+            self.fractions, self.downloads = told, cloud.downloads
             self.assertEqual([], os.listdir(self.scratch))
 
     def test_chains_in_any_order(self):
@@ -75,16 +86,60 @@ class TestSum(cases.ScratchCase):
         for order in ((0, 1, 2), (2, 1, 0), (1, 2, 0)):
             data = archive.tgz(archive.chain_members(layers, order=order))
             self.assertEqual(model.sha256(layers), self.sum_of(data))
-            self.assertEqual(1.0, self.how_far.fraction)
+            self.assertEqual(1.0, self.fractions[-1])
+            self.assertEqual(1, self.downloads)
+            self.assertEqual(sorted(self.fractions), self.fractions)
 
-    def test_bare_vhd(self):
-        layer = chains.story_layers()[2]
-        self.assertEqual(model.sha256([layer]),
-                         self.sum_of(layer.tobytes(), 'bare'))
+    def test_bare_vhds(self):
+        for layer in (chains.story_layers()[2], vhd.Layer(
+                1 << 20, disk_type=vhd.FIXED,
+                written=[(9, chains.pattern('fixed', 3))])):
+            self.assertEqual(model.sha256([layer]),
+                             self.sum_of(layer.tobytes()))
 
     def test_broken_archive(self):
-        with self.assertRaises(exceptions.XsConvertError):
-            self.sum_of(b'no archive')
+        # There is more of it than a pipe holds.
+        for data in (b'no archive', bytes(1 << 20)):
+            with self.assertRaises(exceptions.XsConvertError) as caught:
+                self.sum_of(data)
+            self.assertNotIsInstance(caught.exception, errors.MigrationError)
+
+    def test_only_what_a_file_cures_is_downloaded_again(self):
+        layers = chains.story_layers()
+        broken = archive.tgz(archive.chain_members(layers[:2]))
+        with self.assertRaises(exceptions.BrokenChain):
+            self.sum_of(broken)
+        self.assertEqual(1, self.downloads)
+
+    def test_converter_that_ends_without_reading(self):
+        """Nobody waits for a pipe that nobody reads, even if it is open."""
+        data = bytes(10 << 20)
+        held = []
+
+        def hold(source, *arguments, **options):
+            held.append(os.dup(source))
+            raise exceptions.ConverterStopped('killed')
+
+        with (mock.patch.object(verify.parent, 'convert', hold),
+              self.assertRaisesRegex(exceptions.ConverterStopped, 'killed')):
+            self.sum_of(data)
+        os.close(*held)
+        self.assertEqual([], [thread for thread in threading.enumerate()
+                              if isinstance(thread, verify._Pump)])
+
+    def test_download_that_fails(self):
+        data = archive.tgz(archive.chain_members(chains.story_layers()))
+        for most in (0, 100, len(data) - 1):
+            with self.assertRaises(errors.Unreachable):
+                self.sum_of(data, most)
+
+    def test_operator_who_interrupts(self):
+        data = archive.tgz(archive.chain_members(chains.story_layers()))
+        with self.assertRaises(patience.Interrupted):
+            verify.sum_of_disk(
+                _Cloud(data), {'id': 'a', 'size': len(data)}, 'sha256',
+                verify.Confinement(),
+                mock.Mock(side_effect=patience.Interrupted))
 
     def test_sum_of_holes(self):
         path = os.path.join(self.scratch, 'disk')

@@ -16,7 +16,8 @@
 
 It does what the interpreter of a converter is asked for, with the decompressor
 replaced. SETTINGS is JSON: ``attacks`` are names of functions below, ``off``
-are means of confinement that are switched off, and the other members say
+are means of confinement that are switched off, ``inspect`` is an archive if
+the command of this name is to be attacked instead, and the other members say
 where to attack. What came of it is written to standard error, as JSON.
 """
 
@@ -29,6 +30,7 @@ import socket
 import sys
 import time
 
+from glance_xs_convert.cli import main
 from glance_xs_convert.converter.streams import decompress
 from glance_xs_convert.worker import child
 from glance_xs_convert.worker import landlock
@@ -263,4 +265,5 @@ if __name__ == '__main__':
     for switched_off in SETTINGS['off']:
         SWITCHES[switched_off]()
     decompress.Gunzip = Hostile
-    sys.exit(child.main())
+    sys.exit(main.main(['inspect', SETTINGS['inspect']])
+             if 'inspect' in SETTINGS else child.main())

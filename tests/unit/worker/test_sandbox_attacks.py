@@ -169,6 +169,21 @@ class Attacks(AttackCase):
             one != L or landlock_version() >= VERSIONS.get(name, 1))
             for one in means)
 
+    def test_command(self):
+        """A command that reads an image itself is confined as well."""
+        path = self.scratch / 'image.tgz'
+        path.write_bytes(base.small_archive())
+        settings = self.settings | {
+            'attacks': list(STOPPED_BY), 'off': [], 'inspect': str(path)}
+        ended = subprocess.run(
+            [sys.executable, '-m', 'tests.unit.worker.attacks',
+             json.dumps(settings)], cwd=cases.ROOT, text=True,
+            capture_output=True)
+        self.assertEqual((7, ''), (ended.returncode, ended.stdout))
+        found = json.loads(ended.stderr)['attacks']
+        self.assertEqual(set(STOPPED_BY), set(found))
+        self.assertNotIn(None, found.values())
+
     @ddt.data(*SUBSETS)
     def test_with(self, means):
         """What one of the means stops fails, everything else succeeds."""
