@@ -161,13 +161,18 @@ class Keeper:
     def _look_at(self, held: _Held) -> None:
         if not held.is_answered:
             return
-        progress = recovery.Import(held.claim).progress()
-        if progress is recovery.Progress.OVER:
+        found = recovery.Import(held.claim)
+        progress = found.progress()
+        is_over = progress is recovery.Progress.OVER
+        if is_over and found.rest is not recovery.Rest.DELETED:
             self._let_go(held, held.ticket.release)
         elif held.flow is not None and held.flow() is None:
-            # Glance has ended it improperly, and anyone may recover it.
+            # Glance has ended it improperly, or left data of an image that
+            # was deleted meanwhile; anyone may recover it.
             self._let_go(held, held.ticket.drop)
-        elif progress is recovery.Progress.ENDING:
+        elif is_over and held.flow is None:
+            self._let_go(held, held.ticket.release)
+        elif progress is not recovery.Progress.GOING_ON:
             # If this lasts, the flow may only be waiting for collection.
             gc.collect()
 

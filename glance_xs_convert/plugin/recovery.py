@@ -295,8 +295,7 @@ def _deal(text: str, dry_run: bool, report: Report) -> bool:
     report(claim, found.rest)
     if dry_run:
         return False
-    LOG.warning('The process that imported image %(image)s has ended; '
-                '%(rest)s',
+    LOG.warning('The import of image %(image)s was interrupted; %(rest)s',
                 {'image': claim.image_id, 'rest': found.rest.value})
     found.finish()
     return True

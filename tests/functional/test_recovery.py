@@ -273,7 +273,7 @@ class TestKilledConverting(RecoveryCase):
         self.assertEqual('success', task['status'])
 
     def assert_set_back(self, image_id,
-                        by='process that imported image %s has ended'):
+                        by='import of image %s was interrupted'):
         """The image can be imported again, and its owner reads why.
 
         :param by: what is in Glance's log then

@@ -83,23 +83,23 @@ class TestMigrateS3(ObjectStoreCase, migrations.MigrateCase):
 
     def test_stores_of_the_new_image(self):
         story = archives.story()
-        for old_store, arguments, stores in (
-                ('objects', ('--stores', 'objects'), ['objects']),
-                ('objects', (), ['fast']),
-                ('fast', ('--stores', 'objects,fast'), ['fast', 'objects'])):
-            for method in ('glance-download', 'glance-direct'):
-                old_id = self.store(story, backend=old_store)
-                self.migrate('run', '--method', method, '--verify',
-                             *arguments)
-                new = self.assert_replaced(old_id, story)
-                self.assertEqual(stores, sorted(new.stores.split(',')))
-                disks = {new.id: story.size}
-                old = {old_id: len(story.data)}
-                self.assert_stores_hold(disks, old, stores, old_store)
-                self.migrate('undo', old_id)
-                self.assert_stores_hold({}, old, stores, old_store)
-                self.delete_all()
-                self.assert_tidy()
+        for method, old_store, arguments, stores in (
+                ('glance-download', 'objects', ('--stores', 'objects'),
+                 ['objects']),
+                ('glance-direct', 'objects', (), ['fast']),
+                ('glance-direct', 'fast', ('--stores', 'objects,fast'),
+                 ['fast', 'objects'])):
+            old_id = self.store(story, backend=old_store)
+            self.migrate('run', '--method', method, '--verify', *arguments)
+            new = self.assert_replaced(old_id, story)
+            self.assertEqual(stores, sorted(new.stores.split(',')))
+            old = {old_id: len(story.data)}
+            self.assert_stores_hold({new.id: story.size}, old, stores,
+                                    old_store)
+            self.migrate('undo', old_id)
+            self.assert_stores_hold({}, old, stores, old_store)
+            self.delete_all()
+            self.assert_tidy()
 
     def test_deleted_old_images_leave_no_objects(self):
         small = archives.small()

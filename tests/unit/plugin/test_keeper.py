@@ -94,8 +94,14 @@ class Held(KeeperCase):
         self.keeper.look()
         self.assertEqual(1, len(self.tickets()))
         self.end_task()
+        self.store_path('fast').joinpath(self.image_id).write_bytes(b'data')
+        self.keeper.look()
+        self.assertEqual(1, len(self.tickets()))
+        del self.flow
         self.keeper.look()
         self.assertEqual([], self.tickets())
+        # Glance had just copied it, and leaves it.
+        self.assertEqual([], os.listdir(self.store_path('fast')))
 
     def test_flow_that_is_gone(self):
         """Glance has let go of it, but not of the image."""
