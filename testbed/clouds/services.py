@@ -284,7 +284,8 @@ class Service(Listener):
             'bind': self._bind,
             'wsgi_app': self._application,
             'worker_class': 'gthread',
-            'threads': 8,
+            # An upload occupies one as long as it lasts.
+            'threads': 32,
             # Clients keep connections, and do not expect them to end.
             'keepalive': 75,
             'timeout': 0,

@@ -25,6 +25,7 @@ import dataclasses
 import faulthandler
 import hashlib
 import io
+import math
 import multiprocessing
 import os
 import random
@@ -249,7 +250,9 @@ class Soak:
         """Kill Glance or converters, again and again."""
         rng = random.Random(self.options.seed)
         while True:
-            time.sleep(rng.uniform(0.5, 1.5) * self.options.interval)
+            pause = rng.uniform(0.5, 1.5) * self.options.interval or math.inf
+            left = self.deadline - time.monotonic()
+            time.sleep(max(min(pause, left), 0))
             if self.over():
                 return
             converters = self.cloud.converters()
@@ -505,7 +508,8 @@ def main():
     parser.add_argument('--minutes', type=float, default=30)
     parser.add_argument('--uploaders', type=int, default=8)
     parser.add_argument('--interval', type=float, default=20,
-                        help='seconds between kills, on average')
+                        help='seconds between kills, on average; 0 for no '
+                             'kills')
     parser.add_argument('--idle', type=float, default=30,
                         help='seconds to measure without load at first')
     parser.add_argument('--seed', default='soak')
