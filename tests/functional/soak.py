@@ -91,24 +91,40 @@ class Sample:
     size: int = 0
     sha256: str | None = None
     reason: str = ''
+    disk_format: str = 'vhd'
+    container_format: str = 'ovf'
 
 
-def good(name, size, written):
+def chain(name, size, written):
     """A chain of two layers on a disk of some MiB."""
-    layers = chains.linked([
+    return chains.linked([
         vhd.Layer(size * vhd.MIB, written=[
             (0, chains.partition_table(63, 2000)),
             (4096, chains.pattern(name, written))]),
         vhd.Layer(size * vhd.MIB, written=[
             (4000, chains.pattern('old' + name, 500))])])
+
+
+CHAINS = {name: chain(name, size, written) for name, size, written in (
+    ('small', 6, 200), ('middle', 64, 3000), ('large', 256, 2000))}
+
+
+def good(name, layers):
+    """An archive, which the plugin converts."""
     return Sample(name, archive.tgz(archive.chain_members(layers)),
                   model.size(layers), model.sha256(layers))
 
 
+def raw(name, layers):
+    """The same disk without an archive, which any Glance imports."""
+    return Sample(name, model.expected(layers), model.size(layers),
+                  model.sha256(layers), disk_format='raw',
+                  container_format='bare')
+
+
 def samples():
     """Archives of all kinds."""
-    found = [good('small', 6, 200), good('middle', 64, 3000),
-             good('large', 256, 2000)]
+    found = [good(*item) for item in CHAINS.items()]
     found += [Sample(refused.name, refused.data, reason=refused.reason)
               for refused in archives.refused()]
     sound = found[0].data
@@ -197,7 +213,8 @@ class Soak:
         self.tickets = tickets
         self.cloud = glance
         self.files = files
-        self.samples = samples()
+        self.samples = ([raw(*item) for item in CHAINS.items()]
+                        if options.raw else samples())
         self.deadline = 0.0
         self.down = []
         self.kills = self.converter_kills = 0
@@ -339,8 +356,9 @@ class Uploader:
         if self.rng.random() < 0.4:
             sample = self.soak.samples[self.rng.randrange(3)]
         image_id = self.call(
-            self.client.images.create, name=sample.name, disk_format='vhd',
-            container_format='ovf').id
+            self.client.images.create, name=sample.name,
+            disk_format=sample.disk_format,
+            container_format=sample.container_format).id
         try:
             if self.rng.random() < 0.05:
                 self.begin(image_id, sample)
@@ -503,6 +521,14 @@ def full_store(path):
         subprocess.run(['umount', '--lazy', str(path)], check=True)
 
 
+def glance_with(tickets, plugin):
+    """A cloud with the plugin, or without."""
+    if not plugin:
+        return cloud.Cloud(stores=STORES, image_import_plugins=())
+    return cloud.Cloud(stores=STORES, edit_paste=cloud.with_upload_filter,
+                       xs_convert={'lock_path': tickets})
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('--minutes', type=float, default=30)
@@ -512,14 +538,17 @@ def main():
                              'kills')
     parser.add_argument('--idle', type=float, default=30,
                         help='seconds to measure without load at first')
+    parser.add_argument('--raw', action='store_true',
+                        help='import the raw disks of the good images, and '
+                             'without the plugin: what the API takes then is '
+                             "Glance's own")
     parser.add_argument('--seed', default='soak')
     options = parser.parse_args()
     # Where all threads are, when somebody wants to know.
     faulthandler.register(signal.SIGUSR1)
     with (tempfile.TemporaryDirectory() as tickets,
           file_server.FileServer() as files,
-          cloud.Cloud(stores=STORES, edit_paste=cloud.with_upload_filter,
-                      xs_convert={'lock_path': tickets}) as glance,
+          glance_with(tickets, not options.raw) as glance,
           full_store(glance.store_path('full'))):
         return Soak(options, glance, files, tickets).run()
 
