@@ -26,7 +26,7 @@ import atheris
 #: What a target looks into besides the converter.
 _OTHERS = {'headers': ('tarfile',)}
 #: Objects that may pile up before cycles among them are looked for.
-_GARBAGE = 50_000
+_GARBAGE = 5_000
 
 
 def main() -> None:

@@ -99,7 +99,9 @@ def mutate(data: bytes, max_size: int, seed: int) -> bytes:
 def test_one_input(data: bytes) -> None:
     found = rules.converted(data)
     road = zlib.adler32(data) % 6
-    if road == 0 and detect.is_tar(data[:archive.BLOCK]):
+    # What begins like a VHD is taken for one, but not if it is compressed.
+    if (road == 0 and detect.is_tar(data[:archive.BLOCK])
+            and not data.startswith(b'conectix')):
         packed_too = rules.outcome(archive.gzipped([data]))
         # Only a plain archive has to have an end-of-archive marker.
         if not isinstance(found, exceptions.DamagedArchive):

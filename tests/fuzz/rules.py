@@ -276,8 +276,9 @@ def same_inspected(found: Outcome, data: bytes) -> None:
     try:
         result = convert.inspect(io.BytesIO(data), limits=LIMITS)
     except exceptions.XsConvertError as error:
-        # A conversion asks for the choice of a disk before it reads on.
-        if not isinstance(found, exceptions.DiskNotChosen):
+        # A conversion needs a disk, or the choice of one, before it reads on.
+        if not isinstance(found, exceptions.DiskNotChosen
+                          | exceptions.NoSuchDisk):
             same_refusal(found, refusal(error), 'inspected')
         return
     sizes = [disk.virtual_size for disk in result.disks]
