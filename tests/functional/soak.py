@@ -444,6 +444,8 @@ class Uploader:
             else:
                 self.client.images.upload(
                     image_id, io.BytesIO(sample.data), backend=stores[0])
+        except exc.HTTPOverLimit:
+            self.soak.count('uploads for which there was no space')
         except GONE:
             self.soak.count('requests that Glance did not survive')
         except exc.HTTPConflict:
