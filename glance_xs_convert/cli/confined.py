@@ -21,7 +21,6 @@ it can only read the archive and write to the descriptors that are open.
 from collections.abc import Callable
 from collections.abc import Iterable
 import contextlib
-import importlib
 import logging
 import os
 import signal
@@ -36,10 +35,6 @@ from glance_xs_convert.worker import sandbox
 
 LOG = logging.getLogger(__name__)
 
-#: The modules that others load on demand.
-_LOADED_LATE = ('concurrent.futures.thread', 'encodings.ascii',
-                'encodings.latin_1', 'encodings.utf_16_be',
-                'encodings.utf_16_le', 'traceback')
 #: The longest message, in bytes.
 _LONGEST = 1 << 16
 #: The message after which the work is complete.
@@ -71,9 +66,7 @@ def run(wanted: str, work: Callable[[], int], keep: Iterable[int], *,
     """
     if wanted == protocol.OFF:
         return _with_enough_memory(work)
-    for module in (*_LOADED_LATE, *modules):
-        importlib.import_module(module)
-    sandbox.load_libraries()
+    sandbox.load_late(*modules)
     for stream in (sys.stdout, sys.stderr):
         if stream is not None:
             stream.flush()

@@ -14,7 +14,6 @@
 
 from collections.abc import Callable
 import contextlib
-import importlib
 import io
 import os
 import signal
@@ -36,11 +35,6 @@ from glance_xs_convert.worker import sandbox
 _STDIN = 0
 _STDOUT = 1
 _STDERR = 2
-
-#: The modules that the standard library loads on demand.
-_LOADED_LATE = ('concurrent.futures.thread', 'encodings.ascii',
-                'encodings.latin_1', 'encodings.utf_16_be',
-                'encodings.utf_16_le', 'traceback')
 
 Outcome = protocol.Outcome | protocol.Assessment | protocol.Findings
 Work = Callable[[protocol.Job, progress.Progress], Outcome]
@@ -126,9 +120,7 @@ def _work(operation: str) -> Work:
         from glance_xs_convert.worker import probe
 
         return lambda job, latest: probe.look()
-    for module in _LOADED_LATE:
-        importlib.import_module(module)
-    sandbox.load_libraries()
+    sandbox.load_late()
     return _convert if operation == protocol.CONVERT else _check
 
 

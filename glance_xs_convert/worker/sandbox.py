@@ -27,8 +27,10 @@ it. The process has one thread at that time; the threads that it starts later
 inherit them.
 """
 
+import codecs
 from collections.abc import Callable
 import ctypes
+import importlib
 import os
 import resource
 from typing import TypeVar
@@ -47,6 +49,10 @@ LANDLOCK = 'Landlock'
 LIMITS = 'the limit on descriptors'
 SECCOMP = 'seccomp'
 MEANS = (PRIVILEGES, LANDLOCK, LIMITS, SECCOMP)
+
+#: What the standard library loads on demand.
+_LOADED_LATE = ('concurrent.futures.thread', 'traceback')
+_CODECS = ('ascii', 'latin-1', 'utf-16-be', 'utf-16-le')
 
 
 def enter(wanted: str, terminal: bool = False) -> protocol.Confinement:
@@ -97,8 +103,15 @@ class _Attempts:
         return None
 
 
-def load_libraries() -> None:
-    """Load the libraries that the C library loads on demand."""
+def load_late(*modules: str) -> None:
+    """Load what Python and the C library would load on demand.
+
+    :param modules: names of further modules
+    """
+    for module in (*_LOADED_LATE, *modules):
+        importlib.import_module(module)
+    for codec in _CODECS:
+        codecs.lookup(codec)
     try:
         # It is needed to end a thread from within.
         ctypes.CDLL('libgcc_s.so.1')
