@@ -308,7 +308,8 @@ def is_open(number):
         return False
 take_action = inspect.Inspect.take_action
 def look(*arguments):
-    print(sorted(os.environ), os.read(0, 9), [*map(is_open, numbers)])
+    print([*map(is_open, numbers)], os.read(0, 9), 'TERM' in os.environ,
+          'OS_PASSWORD' in os.environ, 'PATH' in os.environ)
     return take_action(*arguments)
 inspect.Inspect.take_action = look
 sys.exit(main.main(['inspect', '-f', 'value', sys.argv[1]]))
@@ -415,7 +416,7 @@ class Sandbox(base.CommandCase):
         os.close(writer)
         self.assertEqual((0, ''), (ended.status, ended.stderr))
         self.assertTrue(ended.stdout.startswith(
-            "['TERM'] b'' [False, False]\n"), ended.stdout)
+            "[False, False] b'' True False False\n"), ended.stdout)
 
     def test_confined_inspection_ends_with_its_parent(self):
         with self.start('inspect', '-') as process:
