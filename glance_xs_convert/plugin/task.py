@@ -258,7 +258,7 @@ class ConvertXenServerImage(task.Task):
             change.apply(action)
             os.replace(raw, staged)
         self._messages.tell_now(
-            f'Converted the XenServer image: '
+            'Converted the XenServer image: '
             f'{text.count(outcome.layers, "layer")}, '
             f'{outcome.virtual_size} bytes{_warning(outcome.guest)}')
 
