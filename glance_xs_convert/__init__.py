@@ -30,26 +30,15 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from glance_xs_convert.api import check as check
-    from glance_xs_convert.api import CheckResult as CheckResult
-    from glance_xs_convert.api import ConversionResult as ConversionResult
     from glance_xs_convert.api import convert as convert
     from glance_xs_convert.api import inspect as inspect
-    from glance_xs_convert.api import Inspection as Inspection
+    from glance_xs_convert import exceptions as exceptions
     from glance_xs_convert.exceptions import XsConvertError as XsConvertError
     from glance_xs_convert.limits import Limits as Limits
     from glance_xs_convert.progress import Progress as Progress
-
-_HOMES = {
-    'check': 'api',
-    'convert': 'api',
-    'inspect': 'api',
-    'CheckResult': 'api',
-    'ConversionResult': 'api',
-    'Inspection': 'api',
-    'Limits': 'limits',
-    'Progress': 'progress',
-    'XsConvertError': 'exceptions',
-}
+    from glance_xs_convert.results import CheckResult as CheckResult
+    from glance_xs_convert.results import ConversionResult as ConversionResult
+    from glance_xs_convert.results import Inspection as Inspection
 
 __all__ = [
     'CheckResult',
@@ -64,6 +53,9 @@ __all__ = [
     'inspect',
 ]
 
+#: The modules that these names come from; the one that loads most is last.
+_HOMES = ('exceptions', 'limits', 'progress', 'results', 'api')
+
 
 def __getattr__(name: str) -> object:
     """Load a public name when it is first used.
@@ -71,11 +63,13 @@ def __getattr__(name: str) -> object:
     The process that reads images and the one that starts it load different
     halves of the package, so importing the package itself loads neither.
     """
-    if name in _HOMES:
-        module = importlib.import_module(f'{__name__}.{_HOMES[name]}')
-        return getattr(module, name)
     if name in __all__:
-        return importlib.import_module(f'{__name__}.{name}')
+        for home in _HOMES:
+            module = importlib.import_module(f'{__name__}.{home}')
+            if name == home:
+                return module
+            if hasattr(module, name):
+                return getattr(module, name)
     raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
 
 

@@ -20,30 +20,20 @@ import contextlib
 import os
 from typing import BinaryIO
 
-from glance_xs_convert.converter.containers import ova_xml
 from glance_xs_convert.converter import convert as converter
-from glance_xs_convert.converter.disk import first_sectors
-from glance_xs_convert.converter.vhd import chain
-from glance_xs_convert import files
 from glance_xs_convert import limits
 from glance_xs_convert import progress
+from glance_xs_convert import publish
+from glance_xs_convert import results
 
-Source = files.Path | BinaryIO
-
-CheckResult = converter.CheckResult
-ConversionResult = converter.ConversionResult
-FirstSectors = first_sectors.FirstSectors
-FoundDisk = converter.FoundDisk
-Guest = ova_xml.Guest
-Inspection = converter.Inspection
-Vhd = chain.Vhd
+Source = publish.Path | BinaryIO
 
 
-def convert(source: Source, target: files.Path, *,
+def convert(source: Source, target: publish.Path, *,
             limits: limits.Limits = limits.DEFAULT,
             progress: progress.Progress | None = None,
             overwrite: bool = False, disk: str | None = None,
-            digest: bool = False) -> ConversionResult:
+            digest: bool = False) -> results.ConversionResult:
     """Convert a XenServer image to a raw disk.
 
     The image may be a tar archive with a chain of VHDs, a single VHD, or a
@@ -66,7 +56,7 @@ def convert(source: Source, target: files.Path, *,
                             written; nothing is left behind
     """
     with (_opened(source) as archive,
-          files.new_file(target, overwrite, source=archive) as descriptor):
+          publish.new_file(target, overwrite, source=archive) as descriptor):
         return converter.convert(
             archive, descriptor, limits=limits, progress=progress, disk=disk,
             digest=digest)
@@ -74,7 +64,7 @@ def convert(source: Source, target: files.Path, *,
 
 def check(source: Source, *, limits: limits.Limits = limits.DEFAULT,
           progress: progress.Progress | None = None,
-          disk: str | None = None) -> CheckResult:
+          disk: str | None = None) -> results.CheckResult:
     """Do everything that ``convert`` does, but write nothing.
 
     :param source: see :func:`convert`
@@ -86,29 +76,31 @@ def check(source: Source, *, limits: limits.Limits = limits.DEFAULT,
     """
     with _opened(source) as archive:
         return converter.check(archive, limits=limits, progress=progress,
-                               disk=disk)
+                               disk=disk, with_map=True)
 
 
 def inspect(source: Source, *, limits: limits.Limits = limits.DEFAULT,
             progress: progress.Progress | None = None,
-            ) -> Inspection:
+            disk: str | None = None) -> results.Inspection:
     """List the contents of an image, reading and verifying all of it.
 
     :param source: see :func:`convert`
     :param limits: see :func:`convert`
     :param progress: is kept up to date
+    :param disk: device or number of the only disk to list
     :returns: an :class:`Inspection`
     :raises XsConvertError: see :func:`convert`
     """
     with _opened(source) as archive:
-        return converter.inspect(archive, limits=limits, progress=progress)
+        return converter.inspect(archive, limits=limits, progress=progress,
+                                 disk=disk)
 
 
 @contextlib.contextmanager
 def _opened(source: Source) -> Iterator[BinaryIO]:
     """Open the source if it is a path."""
     if isinstance(source, (str, os.PathLike)):
-        with files.opened(source) as file:
+        with publish.open_source(source) as file:
             yield file
     else:
         yield source

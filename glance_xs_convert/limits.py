@@ -18,6 +18,9 @@ import dataclasses
 MIB = 1024 ** 2
 GIB = 1024 ** 3
 
+#: The unit of ``st_blocks``, whatever the file system's block size.
+STAT_BLOCK = 512
+
 #: The largest disk that a VHD can hold, in bytes.
 MAX_VIRTUAL_SIZE = 2040 * GIB
 #: The longest chain that XenServer makes, in layers.
@@ -33,15 +36,30 @@ class Limits:
     :ivar max_chain_length: number of layers from the leaf to the base
     :ivar max_members: number of the archive's members of any kind
     :ivar max_ignored_size: total size in bytes of the members that do not
-                            belong to the chain; also of the data in one VHD
-                            that does not belong to a block, and of the holes
-                            in one member
+                            belong to the chain; also by how much one VHD may
+                            be larger than all blocks of its disk, and of the
+                            holes in a fixed one
+    :ivar max_disk_size: size of the disk alone, in bytes; its layers may be
+                         larger. None for no other limit
+    :ivar disk_limit: where ``max_disk_size`` comes from, for errors
+    :ivar size_limit: the option that ``max_virtual_size`` comes from, for
+                      errors; empty without a name
     """
 
     max_virtual_size: int = MAX_VIRTUAL_SIZE
     max_chain_length: int = MAX_CHAIN_LENGTH
     max_members: int = 1000
     max_ignored_size: int = 4 * GIB
+    size_limit: str = ''
+    max_disk_size: int | None = None
+    disk_limit: str = ''
+
+    @property
+    def largest_disk(self) -> int:
+        """The size of the largest disk that may be written, in bytes."""
+        if self.max_disk_size is None:
+            return self.max_virtual_size
+        return min(self.max_virtual_size, self.max_disk_size)
 
 
 #: The import plugin's defaults.

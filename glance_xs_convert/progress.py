@@ -14,6 +14,8 @@
 
 import dataclasses
 
+from glance_xs_convert import bounds
+
 
 @dataclasses.dataclass
 class Progress:
@@ -23,14 +25,18 @@ class Progress:
     :ivar source_read: number of these bytes that have been read
     :ivar layers: number of layers begun so far
     :ivar layer: name of the layer that is being written, or None
-    :ivar bytes_written: bytes written to the raw disk
+    :ivar disk_size: size of the raw disk in bytes, or None before the leaf has
+                     been found; a fixed VHD may turn out to be smaller
+    :ivar bytes_written: bytes written so far; what replaces other data counts
+                         as well
     """
 
-    source_size: int | None = None
-    source_read: int = 0
-    layers: int = 0
-    layer: str | None = None
-    bytes_written: int = 0
+    source_size: bounds.Size | None = None
+    source_read: bounds.Size = 0
+    layers: bounds.Size = 0
+    layer: bounds.Name | None = None
+    disk_size: bounds.Size | None = None
+    bytes_written: bounds.Size = 0
 
     @property
     def fraction(self) -> float | None:

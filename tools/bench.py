@@ -55,6 +55,8 @@ _STAT_BLOCK = 512
 class Sample:
     """One run of a candidate.
 
+    :ivar seconds: the time by the clock
+    :ivar processor: the processor time of all processes, in seconds
     :ivar memory: peak resident size of the largest process, in bytes
     :ivar written: bytes that all processes wrote to files
     :ivar allocated: bytes that the raw disk occupies
@@ -62,6 +64,7 @@ class Sample:
     """
 
     seconds: float
+    processor: float
     memory: int
     written: int
     allocated: int
@@ -86,6 +89,9 @@ class Measure:
                 f'{"met" if met else "missed"}')
 
 
+AnyImage = images.Image | images.Repacked | images.Export
+
+
 class Candidate:
     """A tool, or a series of tools, to measure.
 
@@ -96,8 +102,7 @@ class Candidate:
     """
 
     def __init__(self, steps: list[list[str]],
-                 image: images.Image | images.Export | None = None,
-                 ) -> None:
+                 image: AnyImage | None = None) -> None:
         self.steps = steps
         self.image = image
         self.samples: list[Sample] = []
@@ -199,6 +204,26 @@ class Bench:
         self._measure('chain: peak memory',
                       convert.median('memory') / images.MIB, 'MiB', 64)
 
+    def start(self) -> None:
+        """An image with next to nothing in it."""
+        case = self._run('start', {
+            'convert': self._convert(images.empty(images.BLOCK))})
+        self._measure('start: an empty disk of 2 MiB',
+                      case['convert'].median('seconds'), 's', 0.2)
+
+    def flush(self) -> None:
+        """What is left to write when the chain of 3 has been converted."""
+        archive = self._archive(images.chain_of_3(self.size))
+        seconds = []
+        for _ in range(self._options.runs):
+            with tempfile.TemporaryDirectory(
+                    dir=self._options.cache) as work:
+                seconds.append(float(subprocess.check_output(
+                    [sys.executable, '-m', 'tools.bench_flush', archive,
+                     os.path.join(work, 'raw')])))
+        self._measure('chain: flush at the end',
+                      statistics.median(seconds), 's', 0.1)
+
     def single(self) -> None:
         """One VHD, for which there is a manual recipe without vhd-util."""
         image = images.single(self.size)
@@ -266,6 +291,23 @@ class Bench:
         self._measure('export of 2040 GiB, two chunks: wall time',
                       largest['convert'].median('seconds'), 's', 4)
 
+    def wrappings(self) -> None:
+        """The chain of 3 in each compression, and the usual decompressor."""
+        image = images.chain_of_3(self.size)
+        packed: dict[str, AnyImage] = {'gzip': image, **{
+            command[0]: images.Repacked(image, command)
+            for command in (('bzip2',), ('xz', '-T1'), ('zstd', '-q'))}}
+        case = self._run('wrappings', {
+            label: candidate for name, wrapped in packed.items()
+            for label, candidate in (
+                (f'convert, {name}', self._convert(wrapped)),
+                (name, Candidate([[name, '-dc', self._archive(wrapped)]])))})
+        # With the small size, the start of the converter is the larger part.
+        for name, target in (('gzip', 2), ('bzip2', 2), ('xz', 3),
+                             ('zstd', 15)):
+            self._ratio(f'{name}: convert ÷ {name} -dc, processor time', case,
+                        f'convert, {name}', name, target, 'processor')
+
     def series(self) -> None:
         """The realistic chain in five sizes."""
         for factor in GROWTH:
@@ -281,18 +323,17 @@ class Bench:
         self._measure('growth: exponent of time against archive bytes',
                       exponent(self.growth['convert']), '', 1.05)
 
-    def _archive(self, image: images.Image | images.Export) -> str:
+    def _archive(self, image: AnyImage) -> str:
         """Made in a process of its own: its memory would be counted."""
         return self._made(image, 'make')
 
-    def _made(self, image: images.Image | images.Export, method: str,
-              ) -> str:
+    def _made(self, image: AnyImage, method: str) -> str:
         arguments = self._options.cache, self._options.seed
         with multiprocessing.get_context('spawn').Pool(1) as pool:
             path: str = pool.apply(getattr(image, method), arguments)
         return path
 
-    def _convert(self, image: images.Image | images.Export) -> Candidate:
+    def _convert(self, image: AnyImage) -> Candidate:
         return Candidate([[self._options.command, 'convert',
                            self._archive(image), 'RAW']], image)
 
@@ -334,11 +375,12 @@ class Bench:
         return check
 
     def _ratio(self, what: str, case: dict[str, Candidate], one: str,
-               other: str, target: float) -> None:
+               other: str, target: float, field: str = 'seconds') -> None:
         if case[one].cannot or case[other].cannot:
             return
         self._measure(what, statistics.median(
-            first.seconds / second.seconds for first, second in zip(
+            getattr(first, field) / getattr(second, field)
+            for first, second in zip(
                 case[one].samples, case[other].samples)), '', target)
 
     def _measure(self, what: str, value: float, unit: str, target: float,
@@ -355,7 +397,8 @@ def exponent(points: list[tuple[int, float]]) -> float:
 
 
 def _table(case: dict[str, Candidate]) -> Iterator[str]:
-    yield (f'{"":22}{"median s":>10}{"fastest":>9}{"memory MiB":>12}'
+    yield (f'{"":22}{"median s":>10}{"fastest":>9}{"processor":>11}'
+           f'{"memory MiB":>12}'
            f'{"written MB":>12}{"scratch MB":>12}')
     for name, candidate in case.items():
         if candidate.cannot:
@@ -363,6 +406,7 @@ def _table(case: dict[str, Candidate]) -> Iterator[str]:
             continue
         fastest = min(sample.seconds for sample in candidate.samples)
         yield (f'{name:22}{candidate.median("seconds"):10.2f}{fastest:9.2f}'
+               f'{candidate.median("processor"):11.2f}'
                f'{candidate.median("memory") / images.MIB:12.1f}'
                f'{candidate.median("written") / 1e6:12.1f}'
                f'{candidate.median("scratch") / 1e6:12.1f}')
@@ -416,9 +460,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main() -> None:
-    cases = {'chain': Bench.chain, 'single': Bench.single,
-             'exports': Bench.exports, 'sparse': Bench.sparse,
-             'scattered': Bench.scattered, 'growth': Bench.series}
+    cases = {'chain': Bench.chain, 'start': Bench.start,
+             'flush': Bench.flush, 'single': Bench.single,
+             'wrappings': Bench.wrappings, 'exports': Bench.exports,
+             'sparse': Bench.sparse, 'scattered': Bench.scattered,
+             'growth': Bench.series}
     parser = argparse.ArgumentParser(
         description='Measure the converter and its peers.')
     add_arguments(parser)

@@ -42,10 +42,10 @@ from tools import bench_images as images
 
 _BARE = """
 import sys
-from glance_xs_convert import files
 from glance_xs_convert.converter import convert
-with (files.opened(sys.argv[1]) as source,
-      files.new_file(sys.argv[2], durable=False) as target):
+from glance_xs_convert import publish
+with (publish.open_source(sys.argv[1]) as source,
+      publish.new_file(sys.argv[2], durable=False) as target):
     convert.convert(source, target, digest=True)
 """
 _MEMORY = 1 << 30

@@ -180,6 +180,36 @@ class Image:
 
 
 @dataclasses.dataclass(frozen=True)
+class Repacked:
+    """The archive of an image, compressed by another program.
+
+    :ivar image: the image
+    :ivar compressor: the command that compresses it
+    """
+
+    image: Image
+    compressor: tuple[str, ...]
+
+    def make(self, directory: str, seed: str) -> str:
+        """Write the archive unless it exists, and return its path."""
+        path = os.path.join(directory, (
+            f'{self.image.name}-{seed}.tar.{self.compressor[0]}'))
+        if not os.path.exists(path):
+            with (open(path + '.part', 'wb') as target,
+                  subprocess.Popen(
+                      ['gzip', '-dc', self.image.make(directory, seed)],
+                      stdout=subprocess.PIPE) as unpacked):
+                subprocess.run(self.compressor, stdin=unpacked.stdout,
+                               stdout=target, check=True)
+            os.rename(path + '.part', path)
+        return path
+
+    def make_raw(self, directory: str, seed: str) -> str:
+        """Write the disk unless it exists, and return its path."""
+        return self.image.make_raw(directory, seed)
+
+
+@dataclasses.dataclass(frozen=True)
 class Export:
     """A XenServer export of the disk of an image.
 

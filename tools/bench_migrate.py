@@ -20,15 +20,12 @@ through a proxy that counts its requests.
 """
 
 import argparse
-import contextlib
 import dataclasses
-import datetime
 import json
 import multiprocessing
 import os
 import pathlib
 import random
-import sqlite3
 import subprocess
 import sys
 import time
@@ -123,20 +120,10 @@ def store(cloud: cloud_.Cloud, count: int, path: pathlib.Path) -> None:
             client.images.upload(image.id, data, path.stat().st_size)
 
 
-def database(cloud: cloud_.Cloud) -> Any:
-    return contextlib.closing(sqlite3.connect(
-        cloud.directory / 'glance.db', timeout=60))
-
-
 def import_seconds(cloud: cloud_.Cloud) -> list[float]:
     """How long each import took, as Glance has it."""
-    with database(cloud) as opened:
-        rows = opened.execute(
-            "SELECT created_at, updated_at FROM tasks "
-            "WHERE status = 'success'").fetchall()
-    return [(datetime.datetime.fromisoformat(ended)
-             - datetime.datetime.fromisoformat(begun)).total_seconds()
-            for begun, ended in rows]
+    return [(ended - begun).total_seconds() for begun, ended in cloud.rows(
+        "SELECT created_at, updated_at FROM tasks WHERE status = 'success'")]
 
 
 def multiply(cloud: cloud_.Cloud, count: int) -> None:
@@ -144,19 +131,15 @@ def multiply(cloud: cloud_.Cloud, count: int) -> None:
 
     They are copies of an archive that was uploaded, but for the id.
     """
-    with database(cloud) as opened, opened:
-        columns = [row[1] for row in opened.execute(
-            'PRAGMA table_info(images)')]
-        values = opened.execute(
-            f"SELECT {', '.join(columns)} FROM images "
-            "WHERE disk_format = 'vhd' LIMIT 1").fetchone()
-        copies = [
-            [str(uuid.uuid4()) if column == 'id' else value
-             for column, value in zip(columns, values)]
-            for _ in range(count)]
-        opened.executemany(
-            f"INSERT INTO images ({', '.join(columns)}) "
-            f"VALUES ({', '.join('?' * len(columns))})", copies)
+    columns = [name for name, *_ in cloud.rows('SHOW COLUMNS FROM images')]
+    values, = cloud.rows("SELECT * FROM images WHERE disk_format = 'vhd' "
+                         'LIMIT 1')
+    statement = 'INSERT INTO images VALUES (%s)' % ', '.join(
+        ['%s'] * len(columns))
+    cloud.change_database(*(
+        (statement, *(str(uuid.uuid4()) if column == 'id' else value
+                      for column, value in zip(columns, values)))
+        for _ in range(count)))
 
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:

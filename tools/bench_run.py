@@ -27,7 +27,7 @@ import time
 
 
 def run(command: list[str], directory: str) -> dict[str, float]:
-    """Run a command; return its time, memory, writes and exit status.
+    """Run a command; return its times, memory, writes and exit status.
 
     :param directory: directory for temporary files
     """
@@ -40,7 +40,9 @@ def run(command: list[str], directory: str) -> dict[str, float]:
     with open(f'/proc/{process.pid}/io') as counters:
         values = dict(line.split(': ') for line in counters)
     _, process.returncode, usage = os.wait4(process.pid, 0)
-    return {'seconds': seconds, 'memory': usage.ru_maxrss * 1024,
+    return {'seconds': seconds,
+            'processor': usage.ru_utime + usage.ru_stime,
+            'memory': usage.ru_maxrss * 1024,
             'written': int(values['write_bytes']),
             'status': process.returncode}
 
@@ -50,6 +52,7 @@ def main() -> None:
     results = [run(command, directory) for command in json.loads(commands)]
     print(json.dumps({
         'seconds': sum(result['seconds'] for result in results),
+        'processor': sum(result['processor'] for result in results),
         'memory': max(result['memory'] for result in results),
         'written': sum(result['written'] for result in results),
         'failed': [command[0] for command, result in zip(

@@ -16,7 +16,9 @@
 This starts Keystone and Glance with the plugin on the loopback interface,
 imports a XenServer image with the ``glance`` client, compares the disk with
 the data that went into the image, and shows the message that the owner of a
-broken image gets. The exit status is 0 if everything worked.
+broken image gets. Where virt-v2v is installed and KVM works, it also boots a
+guest that XenServer had, before and after it was adapted to KVM. The exit
+status is 0 if everything worked.
 """
 
 import argparse
@@ -33,9 +35,17 @@ import subprocess
 import sys
 import sysconfig
 import time
+import typing
 
+from glance_xs_convert import exceptions
+from glance_xs_convert.guest import readiness
+from glance_xs_convert.guest import settings
 from testbed.clouds import cloud as cloud_
 from testbed.clouds import file_server
+from testbed.clouds import services
+from testbed.guests import debian
+from testbed.guests import machine
+from testbed.guests import wrapping
 from testbed.images import archive
 from testbed.images import chains
 from testbed.images import model
@@ -46,6 +56,13 @@ DISK_SIZE = 128 * vhd.MIB
 BULK = ((30, 8), (16, 4), (10, 2))
 SWAP_SIZE = 3500 * vhd.MIB
 SECONDS = 600
+#: How long a guest may take to be adapted, and to boot, without KVM.
+GUEST_SECONDS = 3 * 3600
+BOOT_SECONDS = 1200
+#: How long libguestfs' virtual machine may take to start with KVM.
+APPLIANCE_SECONDS = 60
+#: What Nova gives a server if the image does not say otherwise.
+DEFAULT_DEVICES = {'hw_disk_bus': 'virtio', 'hw_vif_model': 'virtio'}
 TABLE_ROW = re.compile(r'^\| (\S+) +\| (.*?) +\|$', re.MULTILINE)
 
 
@@ -117,11 +134,16 @@ def make_broken_image(directory: pathlib.Path) -> Image:
 
 
 class Demo:
-    """The demonstration on a running cloud."""
+    """The demonstration on a running cloud.
+
+    :param keep: whether to leave the images that it shows
+    """
 
     def __init__(self, cloud: cloud_.Cloud, directory: pathlib.Path,
-                 files: file_server.FileServer) -> None:
+                 files: file_server.FileServer, keep: bool) -> None:
         self.cloud = cloud
+        self.keep = keep
+        self.kept: list[str] = []
         self.directory = directory
         self.files = files
         self.client = cloud.client()
@@ -165,11 +187,11 @@ class Demo:
             % image_id)
         return image_id, self.follow(image_id)
 
-    def follow(self, image_id: str) -> str:
+    def follow(self, image_id: str, seconds: float = SECONDS) -> str:
         """Show the messages of the import's task until it ends."""
         start = time.monotonic()
         seen = None
-        while time.monotonic() < start + SECONDS:
+        while time.monotonic() < start + seconds:
             task = cloud_.newest_task(self.client, image_id)
             told = '%-10s  %s' % (task['status'], task['message'] or '')
             if told != seen:
@@ -178,7 +200,7 @@ class Demo:
             if task['status'] in ('success', 'failure'):
                 return str(task['status'])
             time.sleep(0.1)
-        raise Failed('the import did not end within %d seconds' % SECONDS)
+        raise Failed('the import did not end within %d seconds' % seconds)
 
     def good_image(self, image: Image) -> None:
         """Import an image and check its data."""
@@ -192,8 +214,7 @@ class Demo:
         disk = self.directory / 'disk.raw'
         self.run('glance', 'image-download', '--file', str(disk), image_id)
         self.compare(disk, image.sha256, record)
-        self.nothing_left([image_id])
-        self.client.images.delete(image_id)
+        self.leave(image_id)
 
     def uploaded_image(self, image: Image) -> None:
         """Upload an image with a client that does not import."""
@@ -207,8 +228,7 @@ class Demo:
             raise Failed('the import failed')
         self.expect(self.show(image_id), status='active', disk_format='raw',
                     container_format='bare')
-        self.nothing_left([image_id])
-        self.client.images.delete(image_id)
+        self.leave(image_id)
 
     def migrated_image(self, image: Image) -> None:
         """Migrate an image that was stored when there was no filter."""
@@ -230,9 +250,48 @@ class Demo:
         disk = self.directory / 'disk.raw'
         self.run('glance', 'image-download', '--file', str(disk), new_id)
         self.compare(disk, image.sha256, record)
-        self.nothing_left(sorted((old_id, new_id)))
-        for image_id in (old_id, new_id):
-            self.client.images.delete(image_id)
+        self.leave(old_id, new_id)
+        self.cloud.edit_pipeline(cloud_.with_upload_filter)
+
+    def adapted_guest(self, disk: pathlib.Path) -> None:
+        """Import a guest that XenServer had, and boot it on KVM's devices."""
+        say('On virtio, it finds no root file system:')
+        if self.boot(disk, DEFAULT_DEVICES):
+            raise Failed('the guest comes up without being adapted')
+        path = self.directory / 'guest.tar'
+        wrapping.write_chain(disk, path)
+        shown = self.run(
+            'glance', 'image-create-via-import', '--name', 'guest',
+            '--import-method', 'web-download',
+            '--uri', self.files.add(path.name, path),
+            '--disk-format', 'vhd', '--container-format', 'ovf',
+            '--property', 'xs_adapt=true')
+        image_id = dict(TABLE_ROW.findall(shown))['id']
+        say('\nThe plugin xs_adapt runs virt-v2v, after the conversion:')
+        if self.follow(image_id, GUEST_SECONDS) != 'success':
+            raise Failed('the import failed')
+        say('\nThe image has the devices that the guest needs now:')
+        record = self.show(image_id)
+        if 'xs_convert_adapted_by' not in record:
+            raise Failed('the guest was not adapted: '
+                         + record.get('xs_convert_not_adapted', ''))
+        say('\nWith them, it comes up:')
+        if not self.boot(self.cloud.store_path() / image_id, record):
+            raise Failed('the adapted guest does not come up')
+        path.unlink()
+        self.leave(image_id)
+
+    def boot(self, disk: pathlib.Path, devices: abc.Mapping[str, str],
+             ) -> bool:
+        """Boot a disk, and show the last lines on the guest's console."""
+        found = machine.boot(disk, devices, BOOT_SECONDS)
+        lines = [line for line in found.console.splitlines() if line.strip()]
+        show_output('\n'.join(
+            line for line in lines[-12:] if line.isprintable()))
+        say('  %s after %.0f seconds' % (
+            'It is up' if found.is_up else 'It does not come up',
+            found.seconds))
+        return found.is_up
 
     def broken_image(self, image: Image) -> None:
         """Import an image that must be refused."""
@@ -275,7 +334,16 @@ class Demo:
             raise Failed('the disk is not the one in the XenServer image')
         say('  The disk equals the one that went into the XenServer image.')
 
-    def nothing_left(self, images: list[str]) -> None:
+    def leave(self, *images: str) -> None:
+        """Check that Glance holds nothing else, and delete the images."""
+        self.check_nothing_else(sorted([*self.kept, *images]))
+        if self.keep:
+            self.kept += images
+            return
+        for image_id in images:
+            self.client.images.delete(image_id)
+
+    def check_nothing_else(self, images: list[str]) -> None:
         """Check that Glance holds nothing but the images."""
         if self.cloud.staged() or self.cloud.stored() != images:
             raise Failed('there are leftover files: %s, %s' % (
@@ -297,15 +365,18 @@ def demonstrate(stack: contextlib.ExitStack,
 
     :raises Failed: a step failed
     """
-    files = stack.enter_context(file_server.FileServer())
+    files = stack.enter_context(file_server.FileServer(services.LOOPBACK))
+    obstacle = obstacle_to_guests(arguments.guest)
+    adapts = obstacle is None
     headline('Starting Keystone %s and Glance %s' % tuple(
         importlib.metadata.version(name) for name in ('keystone', 'glance')))
     start = time.monotonic()
     cloud = stack.enter_context(cloud_.Cloud(
-        edit_paste=cloud_.with_upload_filter, detach=arguments.keep))
+        edit_paste=cloud_.with_upload_filter, sources=[files.url], demo=True,
+        detach=arguments.keep, **(adapting() if adapts else {})))
     directory = cloud.directory / 'demo'
     directory.mkdir()
-    demo = Demo(cloud, directory, files)
+    demo = Demo(cloud, directory, files, arguments.keep)
     say('Keystone  %s\nGlance    %s\nThey started within %.0f seconds and '
         'keep their databases, files and images in\n%s' % (
             cloud.keystone.auth_url, cloud.url, time.monotonic() - start,
@@ -327,6 +398,16 @@ def demonstrate(stack: contextlib.ExitStack,
 
     headline('An image from before, stored as it was: one call migrates all')
     demo.migrated_image(image)
+    if adapts:
+        headline('A guest that knows only the devices of XenServer')
+        say('It is made from packages of Debian, which takes minutes; '
+            'without KVM, adapting and booting it take many more.')
+        demo.adapted_guest(debian.make(pathlib.Path(
+            os.environ.get('XS_CONVERT_GUESTS')
+            or directory / 'guests'))['bios'])
+    else:
+        headline('Not shown: how a guest is adapted to KVM')
+        say(obstacle)
     headline('Everything worked')
     if arguments.keep:
         stack.pop_all()
@@ -334,12 +415,63 @@ def demonstrate(stack: contextlib.ExitStack,
         explain(cloud, image)
 
 
+def obstacle_to_guests(is_wanted: bool) -> str | None:
+    """Return why no guest is adapted, as a sentence; None if one is.
+
+    :param is_wanted: whether one is to be adapted without KVM, too
+    :raises Failed: it cannot be done
+    """
+    missing = [*debian.missing_tools(), *machine.missing(),
+               *(tool for tool in (settings.TOOL, settings.INSPECTOR,
+                                   settings.QEMU_IMG)
+                 if not settings.find(tool))]
+    if missing:
+        sentence = 'This is missing: %s.' % ', '.join(missing)
+        if is_wanted:
+            raise Failed(sentence)
+        return sentence
+    if is_wanted:
+        return None
+    tried = settings.Settings(start_timeout=APPLIANCE_SECONDS,
+                              libguestfs=dict(libguestfs_settings()))
+    if tried.may_use_kvm:
+        try:
+            readiness.start_appliance(tried, python=sys.executable)
+        except exceptions.ApplianceFailed:
+            pass
+        else:
+            return None
+    return ("libguestfs' virtual machine does not start with KVM here, and "
+            'without, it takes half an hour or more: tox -e demo -- --guest')
+
+
+def libguestfs_settings() -> abc.Iterable[tuple[str, str]]:
+    """Return the variables of the environment that are libguestfs'."""
+    return [item for item in os.environ.items()
+            if item[0].startswith(settings.PREFIX)]
+
+
+def adapting() -> dict[str, typing.Any]:
+    """Return what makes a cloud adapt guests."""
+    libguestfs = ','.join('%s:%s' % item for item in libguestfs_settings())
+    return {
+        'image_import_plugins': ('xs_convert', 'xs_adapt'),
+        'options': {'xs_adapt': {'max_time': GUEST_SECONDS, **(
+            {'libguestfs': libguestfs} if libguestfs else {})}}}
+
+
 def explain(cloud: cloud_.Cloud, image: Image) -> None:
     """Explain how to use the running cloud, and how to stop it."""
-    say('The cloud is still running. To use it:\n')
+    say('The cloud is still running, with the images above. To use it:\n')
     say('export PATH=%s:$PATH' % shlex.quote(sysconfig.get_path('scripts')))
     for name, value in cloud.env().items():
         say('export %s=%s' % (name, shlex.quote(value)))
+    say('\nTo use it as an administrator, for example to migrate the images '
+        'of all projects:\n')
+    ordinary = cloud.env()
+    for name, value in cloud.env('admin').items():
+        if value != ordinary[name]:
+            say('export %s=%s' % (name, shlex.quote(value)))
     say('\nFor example:\n')
     say('glance image-create-via-import --disk-format vhd --container-format '
         'ovf --file %s' % shlex.quote(str(image.path)))
@@ -356,6 +488,9 @@ def parse(arguments: abc.Sequence[str] | None = None) -> argparse.Namespace:
                         help='leave Keystone and Glance running')
     parser.add_argument('--archive', type=pathlib.Path, metavar='FILE',
                         help='import a XenServer image of your own')
+    parser.add_argument('--guest', action='store_true',
+                        help='adapt a guest where KVM does not work, too, '
+                             'which takes half an hour or more')
     return parser.parse_args(arguments)
 
 

@@ -31,21 +31,18 @@ class Check(common.Command, show.ShowOne):
     1 if the image would be refused.
 
     The staging space is the space that an import needs for the archive and the
-    raw disk together. It can be more than they occupy in the end, because the
+    raw disk together. It can be more than they occupy at the end, because the
     converter does not begin a layer unless there is space for all of its
-    blocks.
+    blocks. The members of the archive that do not belong to the disk are
+    listed as ignored.
     """
 
-    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        parser = super().get_parser(prog_name)
-        common.add_archive(parser)
-        common.add_disk(parser)
-        common.add_sandbox(parser)
-        return parser
+    def add_options(self, parser: argparse.ArgumentParser) -> None:
+        common.add_image(parser)
 
     def take_action(self, parsed_args: argparse.Namespace,
                     ) -> tuple[tuple[str, ...], tuple[Any, ...]]:
-        with (common.opened(parsed_args) as archive,
+        with (common.open_archive(parsed_args) as archive,
               common.reported(self.app.stderr) as on_progress):
             result = parent.check(
                 archive.fileno(), common.request(parsed_args),
@@ -53,14 +50,19 @@ class Check(common.Command, show.ShowOne):
                 on_progress=on_progress)
         fields = {
             'importable': True,
-            'layers': result.layers,
+            'layers': result.layer_count,
             'virtual_size': common.Size(result.virtual_size),
             'min_disk': -(-result.virtual_size // limits.GIB),
             'archive_size': common.Size(result.source_size),
             'raw_allocated': common.Size(result.allocated),
             'staging_space': common.Size(result.source_size + result.room),
-            **findings.first_sectors(result),
+            **findings.first_sectors(result.first_sectors),
         }
-        if result.hints:
-            fields['hint'] = '; '.join(result.hints)
+        hints = [*findings.hints_on_disk(result.first_sectors),
+                 *findings.hints_on_guest(result.guest)]
+        if hints:
+            fields['hint'] = '; '.join(hints)
+        fields.update(findings.members(
+            result.notes, result.ignored,
+            parsed_args.formatter in ('json', 'yaml')))
         return tuple(fields), tuple(fields.values())

@@ -13,13 +13,17 @@
 """Code that the commands share."""
 
 import argparse
+from collections.abc import Iterable
 from collections.abc import Iterator
+from collections.abc import Mapping
+from collections.abc import Sequence
 import contextlib
 import dataclasses
 import io
 import logging
 import signal
 import sys
+from typing import Any
 from typing import BinaryIO
 from typing import TextIO
 from typing import TYPE_CHECKING
@@ -28,20 +32,28 @@ from cliff import columns
 from cliff import command
 
 from glance_xs_convert.cli import progress_display
+from glance_xs_convert.cli import safe_output
 from glance_xs_convert import exceptions
-from glance_xs_convert import files
 from glance_xs_convert import limits as limits_
 from glance_xs_convert import progress
+from glance_xs_convert import publish
 from glance_xs_convert import text
 from glance_xs_convert.worker import parent
 from glance_xs_convert.worker import protocol
 
 if TYPE_CHECKING:
     _IntColumn = columns.FormattableColumn[int]
+    TextColumn = columns.FormattableColumn[str]
+    ListColumn = columns.FormattableColumn[Sequence[str]]
+    DictColumn = columns.FormattableColumn[Mapping[str, str]]
 else:
-    _IntColumn = columns.FormattableColumn
+    _IntColumn = TextColumn = ListColumn = DictColumn = (
+        columns.FormattableColumn)
 
-_STANDARD_INPUT = '-'
+STANDARD_INPUT = '-'
+
+#: The names of a table's columns, and its rows.
+Listing = tuple[Sequence[str], Iterable[Sequence[Any]]]
 
 
 class Command(command.Command):
@@ -54,6 +66,27 @@ class Command(command.Command):
         """
         return ''
 
+    def _load_hooks(self) -> None:
+        """Look for no hooks, which cliff would do in the same way."""
+        self._hooks = []
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        parser = super().get_parser(prog_name)
+        self.add_options(parser)
+        return parser
+
+    def add_options(self, parser: argparse.ArgumentParser) -> None:
+        """Add the command's own options."""
+
+    def produce_output(self, parsed_args: argparse.Namespace,
+                       column_names: Sequence[str], data: Iterable[Any],
+                       ) -> int:
+        """Output a table or an object in a form that is safe to show."""
+        display: Any = super()
+        return int(display.produce_output(
+            parsed_args, column_names,
+            safe_output.cells(data, parsed_args.formatter)))
+
 
 class Size(_IntColumn):
     """A number of bytes: plain for programs, with a unit for people."""
@@ -62,34 +95,42 @@ class Size(_IntColumn):
         return text.size(self._value)
 
 
-def add_archive(parser: argparse.ArgumentParser) -> None:
-    """Add the options for the archive and its limits."""
+def add_archive(parser: argparse.ArgumentParser,
+                otherwise: str = f'{STANDARD_INPUT} for standard input',
+                ) -> None:
+    """Add the options for the archive and its limits.
+
+    :param otherwise: what else the command takes
+    """
     defaults = limits_.Limits()
     parser.add_argument(
         'archive', metavar='ARCHIVE',
-        help='the XenServer image: a tar archive of VHDs or an export '
-             '(.xva), plain or compressed with gzip or zstandard, or a '
-             f'single VHD; {_STANDARD_INPUT} for standard input')
+        help='the XenServer image: a tar archive of VHDs, an export (.xva), '
+             'an OVF package (.ova) or a single VHD, plain or compressed with '
+             f'gzip, bzip2, xz or zstandard; {otherwise}')
     group = parser.add_argument_group(
         'limits', 'The command refuses images beyond these limits. The '
                   'defaults are those of the import plugin.')
     group.add_argument(
-        '--max-virtual-size', metavar='GIB', type=_positive,
+        '--max-virtual-size', metavar='GIB', type=positive,
         default=defaults.max_virtual_size // limits_.GIB,
-        help='the size of the largest disk, in GiB (default: %(default)s)')
+        help='the size of the largest disk, in GiB (default: '
+             f'{defaults.max_virtual_size // limits_.GIB})')
     group.add_argument(
-        '--max-chain-length', metavar='LAYERS', type=_positive,
+        '--max-chain-length', metavar='LAYERS', type=positive,
         default=defaults.max_chain_length,
         help='the length of the longest chain of VHDs (default: '
-             '%(default)s)')
+             f'{defaults.max_chain_length})')
 
 
-def add_disk(parser: argparse.ArgumentParser) -> None:
-    """Add the option that chooses a disk."""
+def add_image(parser: argparse.ArgumentParser) -> None:
+    """Add the options of a command that reads an image on this computer."""
+    add_archive(parser)
     parser.add_argument(
         '--disk', metavar='DISK',
-        help='the disk to read if an export holds several: its device or its '
-             'number, for example xvdb or 1')
+        help='the disk to read if there are several: its device or its '
+             'number, for example xvdb or 1; in an OVF package also its name')
+    add_sandbox(parser)
 
 
 def add_sandbox(parser: argparse.ArgumentParser) -> None:
@@ -100,11 +141,11 @@ def add_sandbox(parser: argparse.ArgumentParser) -> None:
         help='how strictly to confine the process that reads the image: '
              'required fails if the host cannot confine it fully, best_effort '
              'confines it as far as the host can, and off does not confine '
-             'it (default: %(default)s)')
+             f'it (default: {protocol.BEST_EFFORT})')
 
 
 def add_configuration(parser: argparse.ArgumentParser) -> None:
-    """Add where Glance's configuration is."""
+    """Add the options for Glance's configuration."""
     parser.add_argument(
         '--config-file', metavar='PATH', action='append', default=[],
         help='a configuration file of Glance, instead of those in '
@@ -115,19 +156,30 @@ def add_configuration(parser: argparse.ArgumentParser) -> None:
              'glance-api.conf.d; can be repeated')
 
 
-def _positive(argument: str) -> int:
+def positive(argument: str) -> int:
     """Convert an argument to a positive number.
 
     :raises ArgumentTypeError: it is not a positive number
     """
-    try:
-        number = int(argument)
-    except ValueError:
-        number = 0
-    if number < 1:
+    if not _is_number(argument) or not int(argument):
         raise argparse.ArgumentTypeError(
             f'{argument!r} is not a positive whole number')
-    return number
+    return int(argument)
+
+
+def whole_number(argument: str) -> int:
+    """Convert an argument to a number that is not negative.
+
+    :raises ArgumentTypeError: it is not such a number
+    """
+    if not _is_number(argument):
+        raise argparse.ArgumentTypeError(f'{argument!r} is not a whole number')
+    return int(argument)
+
+
+def _is_number(argument: str) -> bool:
+    """Whether an argument is ASCII digits, as many as a number has."""
+    return argument.isascii() and argument.isdecimal() and len(argument) < 30
 
 
 def limits(parsed_args: argparse.Namespace) -> limits_.Limits:
@@ -143,17 +195,14 @@ def request(parsed_args: argparse.Namespace) -> protocol.Request:
         sandbox=parsed_args.sandbox)
 
 
-@contextlib.contextmanager
-def opened(parsed_args: argparse.Namespace) -> Iterator[BinaryIO]:
+def open_archive(parsed_args: argparse.Namespace) -> BinaryIO:
     """Open the archive.
 
     :raises UnreadableSource: it cannot be opened
     """
-    if parsed_args.archive == _STANDARD_INPUT:
-        yield _standard_input()
-    else:
-        with files.opened(parsed_args.archive) as archive:
-            yield archive
+    if parsed_args.archive == STANDARD_INPUT:
+        return _standard_input()
+    return publish.open_source(parsed_args.archive)
 
 
 @contextlib.contextmanager
@@ -173,7 +222,7 @@ def reported(stream: TextIO, wanted: bool | None = None,
 
 
 def keep_silent() -> None:
-    """Do not log what the host lacks for the sandbox: ``status`` reports."""
+    """Do not log what the sandbox lacks here, which ``status`` reports."""
     logging.getLogger(parent.__name__).setLevel(logging.ERROR)
 
 

@@ -12,18 +12,14 @@
 
 """Findings on a guest and its disk, for people and for programs."""
 
+from collections.abc import Sequence
 from typing import Any
-from typing import TYPE_CHECKING
 
+from glance_xs_convert import results
 from glance_xs_convert import text
-from glance_xs_convert.worker import protocol
-
-if TYPE_CHECKING:
-    from glance_xs_convert import api
 
 
-def first_sectors(found: 'api.FirstSectors | protocol.Assessment',
-                  ) -> dict[str, Any]:
+def first_sectors(found: results.FirstSectors) -> dict[str, Any]:
     """Return the findings in a disk's first sectors, as fields."""
     return {
         'partition_table': found.partition_table or 'none',
@@ -32,14 +28,26 @@ def first_sectors(found: 'api.FirstSectors | protocol.Assessment',
     }
 
 
-def hints(found: 'api.FirstSectors', guest: 'api.Guest | None',
-          ) -> list[str]:
-    """What keeps a guest from booting under KVM."""
-    return [hint for hint in (
-        found.hint, guest.hint if guest is not None else None) if hint]
+def hints_on_disk(found: results.FirstSectors) -> list[str]:
+    """Say what a guest needs to boot from a disk under KVM."""
+    if found.has_boot_code:
+        return []
+    if found.has_efi_system_partition:
+        return ['a guest boots from this disk with UEFI only: set the image '
+                'property hw_firmware_type to uefi']
+    return ['a guest will not boot from this disk under KVM as it is: the '
+            'disk has neither boot code nor an EFI system partition']
 
 
-def describe_disk(found: 'api.FirstSectors') -> str:
+def hints_on_guest(guest: results.Guest | None) -> list[str]:
+    """Say what a guest needs to boot under KVM, whatever its disk holds."""
+    if guest is None or not guest.is_paravirtualized:
+        return []
+    return ['the guest is paravirtualized: to boot under KVM, it needs its '
+            'own boot loader and a kernel that supports KVM']
+
+
+def describe_disk(found: results.FirstSectors) -> str:
     """Return a sentence on the first sectors of a disk."""
     table = (f'a partition table ({found.partition_table})'
              if found.partition_table else 'no partition table')
@@ -49,9 +57,8 @@ def describe_disk(found: 'api.FirstSectors') -> str:
     return f'The disk has {table}, {efi} and {code}.'
 
 
-def describe_guest(guest: 'api.Guest') -> str:
+def describe_guest(guest: results.Guest) -> str:
     """Return a sentence on the virtual machine of an export."""
-    source = ' '.join(filter(None, (guest.product, guest.version)))
     memory = None if guest.memory is None else (
         f'{text.size(guest.memory)} of memory')
     cpus = None if guest.cpus is None else text.count(guest.cpus, 'CPU')
@@ -62,4 +69,34 @@ def describe_guest(guest: 'api.Guest') -> str:
         f'firmware {guest.firmware}')
     facts = ', '.join(filter(None, (memory, cpus, boot, firmware)))
     return (f'The virtual machine "{guest.name}" was exported by '
-            f'{source or "an unknown product"}: {facts}.')
+            f'{guest.exporter or "an unknown product"}: {facts}.')
+
+
+def describe_members(notes: Sequence[str],
+                     ignored: Sequence[results.Ignored]) -> list[str]:
+    """Return sentences on the members of an archive."""
+    sentences = [f'Note: {note}.' for note in notes]
+    if ignored:
+        sentences.append(f'Not part of a disk: {_listed(ignored)}.')
+    return sentences
+
+
+def members(notes: Sequence[str], ignored: Sequence[results.Ignored],
+            is_structured: bool) -> dict[str, Any]:
+    """Return what there is to say on the members of an archive, as fields.
+
+    :param is_structured: whether a field can be a list
+    """
+    fields: dict[str, Any] = {}
+    if notes:
+        fields['notes'] = '; '.join(notes)
+    if ignored:
+        fields['ignored'] = [
+            {'name': item.name, 'size': item.size} for item in ignored
+        ] if is_structured else _listed(ignored)
+    return fields
+
+
+def _listed(ignored: Sequence[results.Ignored]) -> str:
+    return ', '.join(f'{item.name} ({text.size(item.size)})'
+                     for item in ignored)

@@ -12,31 +12,24 @@
 
 """``glance-xs-convert inspect``."""
 
-from __future__ import annotations
-
 import argparse
 from collections.abc import Iterable
 from collections.abc import Sequence
-import contextlib
-import io
+import os
+import sys
 from typing import Any
-from typing import BinaryIO
-from typing import TYPE_CHECKING
 
 from cliff import lister
 
 from glance_xs_convert.cli import common
-from glance_xs_convert.cli import confined
+from glance_xs_convert.cli import findings
 from glance_xs_convert.cli import picture
-from glance_xs_convert.cli import progress_display
 from glance_xs_convert.cli import tables
+from glance_xs_convert.cli import text_file
 from glance_xs_convert import exceptions
-from glance_xs_convert import files
-from glance_xs_convert import progress
-
-if TYPE_CHECKING:
-    from glance_xs_convert import api
-    from glance_xs_convert.converter.disk import disk_map
+from glance_xs_convert import maps
+from glance_xs_convert import results
+from glance_xs_convert.worker import parent
 
 _VISIBLE = 'Visible'
 _EXTENTS = 'Extents'
@@ -51,6 +44,10 @@ class Inspect(common.Command, lister.Lister):
     export (.xva), the disks of the virtual machine. It reads and verifies the
     whole archive.
 
+    Below the table, or as further columns in other formats, are notes on the
+    order of the layers, and the members of the archive that do not belong to a
+    disk.
+
     With a map of the disk, an additional column shows how many bytes of the
     disk come from each layer. Zeros that a layer has written belong to it;
     data that no layer has written is a hole. In JSON and YAML, the map is a
@@ -58,16 +55,11 @@ class Inspect(common.Command, lister.Lister):
     bytes.
     """
 
-    _archive: BinaryIO
-    _svg: int | None = None
     _picture: picture.Picture | None = None
     _below: Sequence[str] = ()
 
-    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        parser = super().get_parser(prog_name)
-        common.add_archive(parser)
-        common.add_disk(parser)
-        common.add_sandbox(parser)
+    def add_options(self, parser: argparse.ArgumentParser) -> None:
+        common.add_image(parser)
         group = parser.add_argument_group('map')
         group.add_argument(
             '--map', action='store_true',
@@ -80,7 +72,6 @@ class Inspect(common.Command, lister.Lister):
         group.add_argument(
             '--force', action='store_true',
             help='overwrite the SVG file if it exists')
-        return parser
 
     def run(self, parsed_args: argparse.Namespace) -> int:
         formatter = parsed_args.formatter
@@ -88,81 +79,73 @@ class Inspect(common.Command, lister.Lister):
             raise exceptions.UnwritableTarget(
                 f'a map cannot be shown in the format {formatter}, only as '
                 'table, json or yaml')
-        with (common.opened(parsed_args) as self._archive,
-              self._new_svg(parsed_args) as self._svg):
-            # A stranger made the image, so only the files that the work needs
-            # are open when it begins.
-            self._warm_up(parsed_args)
-            return confined.run(
-                parsed_args.sandbox,
-                lambda: super(Inspect, self).run(parsed_args),
-                [self._archive.fileno(), *filter(None, [self._svg])],
-                modules=['glance_xs_convert.api',
-                         *(['tqdm'] if self.app.stderr.isatty() else [])],
-                debug=self.app.options.debug)
-
-    def _new_svg(self, parsed_args: argparse.Namespace,
-                 ) -> contextlib.AbstractContextManager[int | None]:
-        """Return the descriptor of the SVG file, if one is wanted."""
-        if parsed_args.svg is None:
-            return contextlib.nullcontext()
-        return files.new_file(parsed_args.svg, parsed_args.force,
-                              source=self._archive)
-
-    def _warm_up(self, parsed_args: argparse.Namespace) -> None:
-        """Let the formatter load what it loads on demand."""
-        formatter: Any = self._formatter_plugins[parsed_args.formatter].obj
-        formatter.emit_list(('Name',), [('\u00e4',)], io.StringIO(),
-                            parsed_args)
+        return super().run(parsed_args)
 
     def take_action(self, parsed_args: argparse.Namespace,
                     ) -> tuple[Sequence[str], Iterable[tuple[Any, ...]]]:
-        from glance_xs_convert import api
-
-        wants_map = parsed_args.map or self._svg is not None
-        seen = progress.Progress()
-        limits = common.limits(parsed_args)
-        with progress_display.shown(seen, self.app.stderr, None):
-            if not wants_map:
-                found = api.inspect(self._archive, limits=limits,
-                                    progress=seen)
+        with common.open_archive(parsed_args) as archive:
+            if not parsed_args.map and parsed_args.svg is None:
+                found = self._inspect(archive.fileno(), parsed_args)
+                guests = [*filter(None, [found.guest]), *found.other_guests]
                 return self._show(parsed_args, tables.of_image(
-                    found.layers, found.disks, found.guest))
-            result = api.check(self._archive, limits=limits, progress=seen,
-                               disk=parsed_args.disk)
-            drawing = picture.Picture(result.disk_map, _names(result))
-            if self._svg is not None:
-                _write(self._svg, drawing.svg())
+                    found.layers, found.disks, guests), found)
+            with text_file.new(parsed_args.svg, parsed_args.force,
+                               archive) as svg:
+                result = self._check(archive.fileno(), parsed_args)
+                drawing = picture.Picture(
+                    _map(result), _names(result),
+                    _source(parsed_args.archive))
+                if svg is not None:
+                    svg.write(drawing.svg())
         return self._show(parsed_args, self._with_map(
-            parsed_args, result, drawing))
+            parsed_args, result, drawing), result)
+
+    def _inspect(self, archive: int, parsed_args: argparse.Namespace,
+                 ) -> results.Inspection:
+        with common.reported(self.app.stderr) as on_progress:
+            return parent.inspect(
+                archive, common.request(parsed_args),
+                python=parent.interpreter(sys.executable),
+                on_progress=on_progress)
+
+    def _check(self, archive: int, parsed_args: argparse.Namespace,
+               ) -> results.CheckResult:
+        with common.reported(self.app.stderr) as on_progress:
+            return parent.check(
+                archive, common.request(parsed_args),
+                python=parent.interpreter(sys.executable),
+                on_progress=on_progress, with_map=True)
 
     def _with_map(self, parsed_args: argparse.Namespace,
-                  result: api.CheckResult, drawing: picture.Picture,
+                  result: results.CheckResult, drawing: picture.Picture,
                   ) -> tables.Table:
-        from glance_xs_convert import api
-
-        table = tables.of_image(result.layers, [api.FoundDisk(
+        table = tables.of_image(result.layers, [results.FoundDisk(
             result.virtual_size, result.allocated, result.first_sectors,
-            result.disk)], result.guest)
-        table.add_column(_VISIBLE, [
-            common.Size(size) for size in result.disk_map.sizes()])
+            result.disk)], [*filter(None, [result.guest])])
+        found = _map(result)
+        table.add_column(_VISIBLE, map(common.Size, found.sizes()))
         if parsed_args.map:
             if parsed_args.formatter in _STRUCTURED:
-                table.add_column(_EXTENTS, [
-                    _extents(result.disk_map, rank)
-                    for rank in range(len(table.rows))])
+                table.add_column(_EXTENTS, _extents(found))
             else:
                 self._picture = drawing
         return table
 
     def _show(self, parsed_args: argparse.Namespace, table: tables.Table,
+              found: results.Inspection | results.CheckResult,
               ) -> tuple[Sequence[str], list[tuple[Any, ...]]]:
         """Show the notes below a table as columns in other formats."""
         if parsed_args.formatter == 'table':
-            self._below = table.below
+            self._below = [*table.below, *findings.describe_members(
+                found.notes, found.ignored)]
         else:
-            for name, value in table.aside.items():
-                table.add_column(name, [value] * len(table.rows))
+            for field, value in findings.members(
+                    found.notes, found.ignored,
+                    parsed_args.formatter in _STRUCTURED).items():
+                table.add_aside(field.capitalize(),
+                                [value] * len(table.rows))
+            for name, values in table.aside.items():
+                table.add_column(name, values)
         return table.columns, table.rows
 
     def produce_output(self, parsed_args: argparse.Namespace,
@@ -178,23 +161,29 @@ class Inspect(common.Command, lister.Lister):
         return 0
 
 
-def _names(result: api.CheckResult) -> list[str]:
+def _map(result: results.CheckResult) -> maps.DiskMap:
+    """Return the map that was requested."""
+    if result.disk_map is None:
+        raise ValueError('no map was requested')
+    return result.disk_map
+
+
+def _source(archive: str) -> str:
+    """Return the name of the archive, for people."""
+    return ('standard input' if archive == common.STANDARD_INPUT
+            else os.path.basename(archive))
+
+
+def _names(result: results.CheckResult) -> list[str]:
     """Return the names of a disk's layers."""
     if result.disk is not None:
         return [result.disk.label]
     return [layer.name for layer in result.layers]
 
 
-def _extents(disk_map: disk_map.DiskMap, rank: int) -> list[dict[str, int]]:
-    return [{'offset': offset, 'size': size}
-            for offset, size in disk_map.extents(rank)]
-
-
-def _write(descriptor: int, content: str) -> None:
-    """:raises UnwritableTarget: the operating system refuses"""
-    try:
-        with open(descriptor, 'w', encoding='utf-8', closefd=False) as file:
-            file.write(content)
-    except OSError as error:
-        raise exceptions.UnwritableTarget(
-            f'the SVG file cannot be written: {error.strerror}') from error
+def _extents(found: maps.DiskMap) -> list[list[dict[str, int]]]:
+    """Return the extents of each layer."""
+    extents: list[list[dict[str, int]]] = [[] for _ in range(found.layers)]
+    for offset, size, rank in found:
+        extents[rank].append({'offset': offset, 'size': size})
+    return extents

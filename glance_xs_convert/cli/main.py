@@ -13,6 +13,7 @@
 """The command ``glance-xs-convert``."""
 
 from collections.abc import Sequence
+import importlib.metadata
 import io
 import logging
 import os
@@ -21,21 +22,34 @@ import sys
 
 from cliff import app
 from cliff import commandmanager
-import pbr.version
 
 from glance_xs_convert.cli import common
+
+
+_DISTRIBUTION = 'glance-xs-convert'
+_NAMESPACE = 'glance_xs_convert.cli'
+
+
+class _Commands(commandmanager.CommandManager):
+    """The commands of this package; only the one that is run is loaded."""
+
+    def load_commands(self, namespace: str) -> None:
+        """Find the commands where stevedore would load all of them."""
+        self.group_list.append(namespace)
+        package = importlib.metadata.distribution(_DISTRIBUTION)
+        self.commands |= {
+            point.name: point for point in package.entry_points
+            if point.group == namespace}
 
 
 class Shell(app.App):
     """Inspect and convert XenServer images offline."""
 
     def __init__(self) -> None:
-        version = pbr.version.VersionInfo('glance_xs_convert')
         super().__init__(
             description=self.__doc__,
-            version=version.version_string(),
-            command_manager=commandmanager.CommandManager(
-                'glance_xs_convert.cli'),
+            version=importlib.metadata.version(_DISTRIBUTION),
+            command_manager=_Commands(_NAMESPACE),
             deferred_help=True)
 
     def configure_logging(self) -> None:

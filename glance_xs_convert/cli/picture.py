@@ -14,15 +14,13 @@
 
 The disk is cut into cells that are laid out like text, line by line. A cell
 shows the layer that most of it comes from, and how much of it has been
-written. Newer layers have warmer colors.
+written. The colors are those of Okabe and Ito, which people can tell apart
+however they see colors.
 """
-
-from __future__ import annotations
 
 from collections.abc import Callable
 from collections.abc import Iterator
 from collections.abc import Sequence
-import colorsys
 import dataclasses
 import html
 import itertools
@@ -30,12 +28,9 @@ import os
 import shutil
 import string
 from typing import TextIO
-from typing import TYPE_CHECKING
 
+from glance_xs_convert import maps
 from glance_xs_convert import text
-
-if TYPE_CHECKING:
-    from glance_xs_convert.converter.disk import disk_map
 
 _SMALLEST_CELL = 4096
 
@@ -48,9 +43,9 @@ _HOLES = 'holes'
 _SHADES = '░▒▓█'
 _FULL = len(_SHADES) - 1
 
-#: The hues from the leaf to the base.
-_WARM, _COLD = 0.03, 0.62
-_LIGHTNESS, _SATURATION = 0.5, 0.7
+#: Vermilion, orange, yellow, bluish green, sky blue, blue, reddish purple.
+_COLORS = ((213, 94, 0), (230, 159, 0), (240, 228, 66), (0, 158, 115),
+           (86, 180, 233), (0, 114, 178), (204, 121, 167))
 
 _TEXT_LINES = 16
 _TEXT_COLUMNS = (16, 128)
@@ -60,6 +55,9 @@ _SVG_LINES, _SVG_COLUMNS = 64, 128
 _SVG_CELL = 8
 _SVG_MARGIN = 80
 _SVG_LINE = 20
+
+#: Names are repeated for each stretch, so longer ones are cut.
+_LONGEST_NAME = 80
 
 #: Draws a number of cells of a layer, or of a hole, in one of the shades.
 _Paint = Callable[[int | None, int, int], str]
@@ -86,12 +84,14 @@ class Picture:
     """A map of a disk.
 
     :param names: names of the layers, from the leaf to the base
+    :param source: name of the archive
     """
 
-    def __init__(self, disk_map: disk_map.DiskMap, names: Sequence[str],
-                 ) -> None:
+    def __init__(self, disk_map: maps.DiskMap, names: Sequence[str],
+                 source: str) -> None:
         self._map = disk_map
-        self._names = names
+        self._source = text.printable(source, _LONGEST_NAME)
+        self._names = [text.printable(name, _LONGEST_NAME) for name in names]
         self._sizes = disk_map.sizes()
 
     def text(self, stream: TextIO) -> str:
@@ -119,14 +119,18 @@ class Picture:
         lines = self._lines(cell_size, _SVG_COLUMNS)
         width = _SVG_MARGIN + _SVG_COLUMNS * _SVG_CELL + _SVG_LINE
         bottom = _SVG_LINE + len(lines) * _SVG_CELL
-        height = bottom + _SVG_LINE * (len(self._names) + 4)
+        height = bottom + _SVG_LINE * (len(self._names) + 6)
+        source = html.escape(self._source)
         return '\n'.join([
             '<?xml version="1.0" encoding="UTF-8"?>',
             f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" '
             f'height="{height}" viewBox="0 0 {width} {height}" role="img" '
             'font-family="sans-serif" font-size="12">',
-            '<title>Which layer each region of the disk comes from</title>',
+            f'<title>{source}: which layer each region of the disk comes from'
+            '</title>',
             f'<rect width="{width}" height="{height}" fill="white"/>',
+            f'<text x="{_SVG_MARGIN}" y="{_SVG_LINE - 6}" '
+            f'font-weight="bold">{source}</text>',
             *self._svg_disk(lines, cell_size),
             *self._svg_legend(bottom + 2 * _SVG_LINE, cell_size),
             '</svg>', ''])
@@ -177,11 +181,11 @@ class Picture:
         return paint
 
     def _color(self, rank: int) -> tuple[int, int, int]:
-        oldest = len(self._names) - 1
-        age = rank / oldest if oldest else 1
-        red, green, blue = colorsys.hls_to_rgb(
-            _WARM + (_COLD - _WARM) * age, _LIGHTNESS, _SATURATION)
-        return round(red * 255), round(green * 255), round(blue * 255)
+        """Return a layer's color: one of its own, if there are enough."""
+        layers = len(self._names)
+        if 1 < layers <= len(_COLORS):
+            rank = rank * (len(_COLORS) - 1) // (layers - 1)
+        return _COLORS[rank % len(_COLORS)]
 
     def _svg_disk(self, lines: list[list[_Run]], cell_size: int,
                   ) -> Iterator[str]:
@@ -223,6 +227,23 @@ class Picture:
         yield (f'<text x="{_SVG_MARGIN}" y="{top}">One cell is '
                f'{text.size(cell_size)}, one line '
                f'{text.size(_SVG_COLUMNS * cell_size)}.</text>')
+        yield from self._svg_shades(top + _SVG_LINE)
+        if len(self._names) > len(_COLORS):
+            top += 2 * _SVG_LINE
+            yield (f'<text x="{_SVG_MARGIN}" y="{top}">The colors repeat '
+                   f'after {len(_COLORS)} layers.</text>')
+
+    def _svg_shades(self, top: int) -> Iterator[str]:
+        """Yield what explains how opaque the cells are."""
+        left = _SVG_MARGIN
+        for shade in range(len(_SHADES)):
+            yield (f'<rect x="{left}" y="{top - 10}" width="12" height="12" '
+                   f'{self._svg_fill(0, shade)}/>')
+            yield (f'<text x="{left + _SVG_LINE}" y="{top}">up to '
+                   f'{(shade + 1) / len(_SHADES):.0%}</text>')
+            left += 5 * _SVG_LINE
+        yield (f'<text x="{left}" y="{top}">of a cell written: the more, the '
+               'stronger its color.</text>')
 
 
 def _rank_and_shade(sizes: list[int], cell_size: int,
@@ -258,9 +279,9 @@ def _shows_colors(stream: TextIO) -> bool:
             and os.environ.get('TERM', 'dumb') != 'dumb')
 
 
-def _can_encode(stream: TextIO, text: str) -> bool:
+def _can_encode(stream: TextIO, symbols: str) -> bool:
     try:
-        text.encode(stream.encoding)
+        symbols.encode(stream.encoding)
     except UnicodeEncodeError:
         return False
     return True

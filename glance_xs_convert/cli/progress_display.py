@@ -15,6 +15,7 @@
 from collections.abc import Iterator
 import contextlib
 import threading
+import time
 from typing import TextIO
 
 from glance_xs_convert import progress
@@ -27,7 +28,7 @@ _LINE_INTERVAL = 5.0
 
 
 @contextlib.contextmanager
-def shown(progress: progress.Progress, stream: TextIO, wanted: bool | None,
+def shown(reached: progress.Progress, stream: TextIO, wanted: bool | None,
           ) -> Iterator[None]:
     """Show the progress until the context is left.
 
@@ -42,7 +43,7 @@ def shown(progress: progress.Progress, stream: TextIO, wanted: bool | None,
         return
     stop = threading.Event()
     thread = threading.Thread(
-        target=_bar if terminal else _lines, args=(progress, stream, stop),
+        target=_bar if terminal else _lines, args=(reached, stream, stop),
         name='progress', daemon=True)
     thread.start()
     try:
@@ -52,7 +53,7 @@ def shown(progress: progress.Progress, stream: TextIO, wanted: bool | None,
         thread.join()
 
 
-def _bar(progress: progress.Progress, stream: TextIO, stop: threading.Event,
+def _bar(reached: progress.Progress, stream: TextIO, stop: threading.Event,
          ) -> None:
     if stop.wait(_PATIENCE):
         return
@@ -60,22 +61,37 @@ def _bar(progress: progress.Progress, stream: TextIO, stop: threading.Event,
 
     tqdm.tqdm.monitor_interval = 0
     with tqdm.tqdm(
-            total=progress.source_size, initial=progress.source_read,
+            total=reached.source_size, initial=reached.source_read,
             unit='B', unit_scale=True, unit_divisor=1024, file=stream,
             dynamic_ncols=True, leave=False) as bar:
         while True:
-            bar.set_postfix_str(progress.layer or '', refresh=False)
-            bar.update(progress.source_read - bar.n)
+            bar.set_postfix_str(reached.layer or '', refresh=False)
+            bar.update(reached.source_read - bar.n)
             if stop.wait(_BAR_INTERVAL):
                 return
 
 
-def _lines(progress: progress.Progress, stream: TextIO, stop: threading.Event,
+def _lines(reached: progress.Progress, stream: TextIO, stop: threading.Event,
            ) -> None:
+    begun_at = time.monotonic()
     while not stop.wait(_LINE_INTERVAL):
-        parts = [f'{text.size(progress.source_read)} read']
-        if progress.fraction is not None:
-            parts.insert(0, f'{progress.fraction:.0%}')
-        if progress.layer is not None:
-            parts.append(f'layer {progress.layers} ({progress.layer})')
-        print(', '.join(parts), file=stream, flush=True)
+        print(_line(reached, time.monotonic() - begun_at), file=stream,
+              flush=True)
+
+
+def _line(reached: progress.Progress, gone: float) -> str:
+    """Return the progress on a line.
+
+    :param gone: time since the conversion began, in seconds
+    """
+    parts = []
+    fraction = reached.fraction
+    if fraction is not None:
+        parts.append(f'{fraction:.0%}')
+    if fraction:
+        left = gone * (1 - fraction) / fraction
+        parts.append(f'{text.duration(left)} left')
+    parts.append(f'{text.size(reached.source_read)} read')
+    if reached.layer is not None:
+        parts.append(f'layer {reached.layers} ({reached.layer})')
+    return ', '.join(parts)

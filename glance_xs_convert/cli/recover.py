@@ -13,8 +13,6 @@
 """``glance-xs-convert recover``."""
 
 import argparse
-from collections.abc import Iterable
-from collections.abc import Sequence
 import os
 import sys
 from typing import Any
@@ -37,23 +35,22 @@ class Recover(common.Command, lister.Lister):
     command removes the image's data from the staging area and the stores and
     returns the image to queued, so that it can be imported again. If all of
     the image was stored already, it completes the import. It does not touch
-    running imports, or those of other hosts.
+    running imports, or those of other hosts. If a store still considers the
+    stopped process alive, the command waits for up to 45 seconds. It names the
+    command that removes what it cannot remove itself.
 
     The plugin does this itself while Glance runs. If Glance will not start
     again on this host, run the command in Glance's Python environment, as the
     user that Glance runs as.
     """
 
-    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        parser = super().get_parser(prog_name)
+    def add_options(self, parser: argparse.ArgumentParser) -> None:
         parser.add_argument(
             '--dry-run', action='store_true',
             help='show what the command would do, without doing it')
         common.add_configuration(parser)
-        return parser
 
-    def take_action(self, parsed_args: argparse.Namespace,
-                    ) -> tuple[Sequence[str], Iterable[Sequence[object]]]:
+    def take_action(self, parsed_args: argparse.Namespace) -> common.Listing:
         # This takes a while to load, so load it only when needed.
         from glance_xs_convert.deployment import configuration
 

@@ -13,13 +13,9 @@
 """``glance-xs-convert status``."""
 
 import argparse
-from collections.abc import Iterable
-from collections.abc import Sequence
 import os
 import textwrap
-from typing import TYPE_CHECKING
 
-from cliff import columns
 from cliff import lister
 
 from glance_xs_convert.cli import common
@@ -28,24 +24,22 @@ from glance_xs_convert.cli import common
 _BROKEN = 255
 _WIDTH = 60
 
-if TYPE_CHECKING:
-    _TextColumn = columns.FormattableColumn[str]
-else:
-    _TextColumn = columns.FormattableColumn
 
-
-class Details(_TextColumn):
+class Details(common.TextColumn):
     """A sentence, wrapped for people as oslo.upgradecheck does."""
 
     def human_readable(self) -> str:
-        return textwrap.fill(self._value, _WIDTH)
+        # A path or an option that is broken could not be copied.
+        return textwrap.fill(self._value, _WIDTH, break_on_hyphens=False,
+                             break_long_words=False)
 
 
 class Status(common.Command, lister.Lister):
     """Check whether Glance is set up to convert XenServer images.
 
     The command reads Glance's configuration as Glance does. Run it in Glance's
-    Python environment, as the user that Glance runs as.
+    Python environment, as the user that Glance runs as. If root runs it, it
+    runs the checks as the user that the staging area belongs to.
 
     The exit status is that of an upgrade check: 0 if all is well, 1 for
     warnings, 2 for failures, and 255 if a check could not run.
@@ -53,10 +47,16 @@ class Status(common.Command, lister.Lister):
 
     _status = 0
 
-    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        parser = super().get_parser(prog_name)
+    def add_options(self, parser: argparse.ArgumentParser) -> None:
         common.add_configuration(parser)
-        return parser
+        parser.add_argument(
+            '--before-removal', action='store_true',
+            help='show instead what still refers to this package on this '
+                 'host, in the order in which to remove it')
+        parser.add_argument(
+            '--try-guest', action='store_true',
+            help='also start the virtual machine in which guests are adapted, '
+                 'which takes a while')
 
     def run(self, parsed_args: argparse.Namespace) -> int:
         try:
@@ -68,27 +68,19 @@ class Status(common.Command, lister.Lister):
             return _BROKEN
         return self._status
 
-    def take_action(self, parsed_args: argparse.Namespace,
-                    ) -> tuple[Sequence[str], Iterable[Sequence[object]]]:
+    def take_action(self, parsed_args: argparse.Namespace) -> common.Listing:
         # These take a while to load, so load them only when needed.
         from oslo_upgradecheck import upgradecheck
 
-        from glance_xs_convert.deployment import checks
         from glance_xs_convert.deployment import configuration
+        from glance_xs_convert.deployment import report
 
-        name = 'Configuration'
-        try:
-            glance = configuration.Deployment(
-                parsed_args.config_file, parsed_args.config_dir, os.environ)
-        except configuration.BadSetting as error:
-            results = [(name, upgradecheck.Result(
-                upgradecheck.Code.FAILURE, str(error)))]
-        else:
-            results = [(name, upgradecheck.Result(
-                upgradecheck.Code.SUCCESS,
-                f'read {", ".join(glance.sources())}')),
-                *checks.run_all(glance)]
-        self._status = max(result.code for _, result in results)
+        results = report.make(
+            lambda: configuration.Deployment(
+                parsed_args.config_file, parsed_args.config_dir, os.environ),
+            parsed_args.before_removal, parsed_args.try_guest)
+        self._status = max(code for _, code, _ in results)
         return ('Check', 'Result', 'Details'), [
-            (name, str(upgradecheck.UPGRADE_CHECK_MSG_MAP[result.code]),
-             Details(result.details or '')) for name, result in results]
+            (name,
+             str(upgradecheck.UPGRADE_CHECK_MSG_MAP[upgradecheck.Code(code)]),
+             Details(details)) for name, code, details in results]

@@ -12,20 +12,15 @@
 
 """The contents of an image as a table."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from collections.abc import Sequence
 import dataclasses
 from typing import Any
-from typing import TYPE_CHECKING
 
 from glance_xs_convert.cli import common
 from glance_xs_convert.cli import findings
+from glance_xs_convert import results
 from glance_xs_convert import text
-
-if TYPE_CHECKING:
-    from glance_xs_convert import api
 
 _LAYER_COLUMNS = ('Name', 'Type', 'Virtual Size', 'Allocated', 'File Size',
                   'Creator', 'UUID', 'Parent UUID', 'Hidden')
@@ -41,13 +36,14 @@ class Table:
     """Rows, with information that applies to all of them.
 
     :ivar below: the information in sentences, for people
-    :ivar aside: the same by the names of columns, for programs
+    :ivar aside: the same by the names of columns, for programs; one value for
+                 each row
     """
 
     columns: tuple[str, ...]
     rows: list[tuple[Any, ...]]
     below: list[str]
-    aside: dict[str, Any]
+    aside: dict[str, Sequence[Any]]
 
     def add_column(self, name: str, values: Iterable[Any]) -> None:
         """Append a column.
@@ -58,56 +54,82 @@ class Table:
         self.rows = [(*row, value) for row, value in zip(
             self.rows, values, strict=True)]
 
+    def add_aside(self, name: str, values: Sequence[Any]) -> None:
+        """Add information for programs.
 
-def of_image(layers: Sequence[api.Vhd], disks: Sequence[api.FoundDisk],
-             guest: api.Guest | None) -> Table:
+        :param values: one value for each row
+        """
+        self.aside[name] = values
+
+
+def of_image(layers: Sequence[results.Vhd], disks: Sequence[results.FoundDisk],
+             guests: Sequence[results.Guest]) -> Table:
     """Make the table of an image of any kind.
 
-    :param layers: layers of a chain of VHDs; empty for an export
-    :param guest: virtual machine of an export; None for a chain
+    :param layers: layers of a chain of VHDs; empty for an export or a package
+    :param guests: virtual machines; empty for a chain
     """
-    if guest is None:
-        return _of_chain(layers, disks[0])
-    return _of_export(disks, guest)
+    if guests or (disks and disks[0].disk is not None):
+        return _of_export(disks, guests)
+    return _of_chain(layers, disks[0])
 
 
-def _of_chain(layers: Sequence[api.Vhd], disk: api.FoundDisk) -> Table:
+def _of_chain(layers: Sequence[results.Vhd], disk: results.FoundDisk) -> Table:
     size, sectors = disk.virtual_size, disk.first_sectors
-    below = [f'The raw disk has {text.size(size)} ({size} bytes).',
+    below = [f'The raw disk has {text.exact_size(size)}.',
              findings.describe_disk(sectors)]
-    below += [f'Note: {hint}.' for hint in findings.hints(sectors, None)]
+    below += [f'Note: {hint}.' for hint in findings.hints_on_disk(sectors)]
     return Table(
         _LAYER_COLUMNS, [_layer(layer) for layer in layers], below,
-        dict(zip(_SECTOR_COLUMNS, _sectors(sectors), strict=True)))
+        {name: [value] * len(layers) for name, value in zip(
+            _SECTOR_COLUMNS, _sectors(sectors), strict=True)})
 
 
-def _of_export(disks: Sequence[api.FoundDisk], guest: api.Guest) -> Table:
-    below = [findings.describe_guest(guest)]
-    if guest.hint is not None:
-        below.append(f'Note: {guest.hint}.')
-    below += [f'Note: {found.disk.label}: {found.first_sectors.hint}.'
+def _of_export(disks: Sequence[results.FoundDisk],
+               guests: Sequence[results.Guest]) -> Table:
+    below = []
+    for guest in guests:
+        below.append(findings.describe_guest(guest))
+        below += [f'Note: {hint}.' for hint in findings.hints_on_guest(guest)]
+    below += [f'Note: {found.disk.label}: {hint}.'
               for found in disks if found.disk is not None
-              and found.disk.bootable and found.first_sectors.hint]
-    values = (guest.name, guest.product, guest.version, guest.memory,
-              guest.cpus, guest.firmware, guest.boot_mode, guest.bootloader)
-    return Table(_DISK_COLUMNS, [_disk(disk) for disk in disks], below,
-                 dict(zip(_GUEST_COLUMNS, values, strict=True)))
+              and found.disk.bootable
+              for hint in findings.hints_on_disk(found.first_sectors)]
+    table = Table(_DISK_COLUMNS, [_disk(disk) for disk in disks], below, {})
+    if len(guests) > 1:
+        table.add_column(_GUEST_COLUMNS[0], [
+            found.disk.machine if found.disk else '' for found in disks])
+    columns = list(zip(*(_guest(_guest_of(found.disk, guests))
+                         for found in disks)))
+    for name, values in zip(_GUEST_COLUMNS, columns):
+        if name not in table.columns:
+            table.add_aside(name, values)
+    return table
 
 
-def _layer(layer: api.Vhd) -> tuple[Any, ...]:
-    footer = layer.footer
-    creator = text.printable(footer.creator_application.decode(
-        'ascii', 'backslashreplace').strip('\0 '))
-    version = (f'{footer.creator_version >> 16}.'
-               f'{footer.creator_version & 0xFFFF}')
+def _guest_of(disk: results.Disk | None, guests: Sequence[results.Guest],
+              ) -> results.Guest | None:
+    for guest in guests:
+        if disk is not None and guest.name == disk.machine:
+            return guest
+    return guests[0] if guests else None
+
+
+def _guest(guest: results.Guest | None) -> tuple[Any, ...]:
+    if guest is None:
+        return (None,) * len(_GUEST_COLUMNS)
+    return (guest.name, guest.product, guest.version, guest.memory,
+            guest.cpus, guest.firmware, guest.boot_mode, guest.bootloader)
+
+
+def _layer(layer: results.Vhd) -> tuple[Any, ...]:
     return (layer.name, layer.disk_type, common.Size(layer.current_size),
             common.Size(layer.allocated_size), common.Size(layer.file_size),
-            f'{creator} {version}',
-            str(layer.unique_id), str(layer.parent_unique_id or ''),
-            bool(footer.hidden))
+            layer.creator, layer.unique_id, layer.parent_unique_id or '',
+            layer.is_hidden)
 
 
-def _disk(found: api.FoundDisk) -> tuple[Any, ...]:
+def _disk(found: results.FoundDisk) -> tuple[Any, ...]:
     disk = found.disk
     facts: tuple[Any, ...] = ('', '', '', False) if disk is None else (
         disk.device, disk.position, disk.name, disk.bootable)
@@ -116,5 +138,5 @@ def _disk(found: api.FoundDisk) -> tuple[Any, ...]:
             *_sectors(found.first_sectors))
 
 
-def _sectors(found: api.FirstSectors) -> tuple[Any, ...]:
+def _sectors(found: results.FirstSectors) -> tuple[Any, ...]:
     return tuple(findings.first_sectors(found).values())

@@ -22,6 +22,9 @@ from typing import Protocol
 
 from glance_xs_convert.converter.disk import extents
 from glance_xs_convert.converter.streams import forward
+from glance_xs_convert import exceptions
+from glance_xs_convert import limits
+from glance_xs_convert import text
 
 
 class NotInOrder(Exception):
@@ -33,6 +36,33 @@ class NotInOrder(Exception):
     def __init__(self, member: str) -> None:
         super().__init__(member)
         self.member = member
+
+
+def check_size(size: int, name: str, limits: limits.Limits) -> None:
+    """Check that a disk or one of its layers may have this size.
+
+    :param size: size of the disk, in bytes
+    :raises LimitExceeded: it may not
+    """
+    if size > limits.max_virtual_size:
+        raise exceptions.LimitExceeded(
+            f'the disk has {text.exact_size(size)}, more than '
+            f'{limits.size_limit or "the limit"}, which is '
+            f'{text.exact_size(limits.max_virtual_size)}', member=name)
+
+
+def check_disk(size: int, name: str, limits: limits.Limits) -> None:
+    """Check that a disk may have this size.
+
+    :param size: size of the disk, in bytes
+    :param name: name of the leaf
+    :raises DiskTooLarge: it may not
+    """
+    if limits.max_disk_size is not None and size > limits.max_disk_size:
+        raise exceptions.DiskTooLarge(
+            f'the disk has {text.exact_size(size)}, more than '
+            f'{limits.disk_limit}, which is '
+            f'{text.exact_size(limits.max_disk_size)}', member=name)
 
 
 class Layer(Protocol):

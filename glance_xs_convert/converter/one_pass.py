@@ -16,24 +16,36 @@
 from glance_xs_convert.converter.disk import file as disk_file
 from glance_xs_convert.converter.disk import raw_disk
 from glance_xs_convert.converter import layers
+from glance_xs_convert import limits
 from glance_xs_convert import progress
 
 
 def run(image: layers.Image, file: disk_file.DiskFile,
-        progress: progress.Progress) -> None:
+        progress: progress.Progress, limits: limits.Limits) -> None:
     """Read an image to its end and write its disk.
 
     :param file: the file that the disk is written to
     :param progress: is kept up to date
+    :param limits: bounds on the image
     :raises NotInOrder: a survey is needed first
+    :raises DiskTooLarge: the disk is larger than allowed; nothing of the leaf
+                          has been written
     :raises XsConvertError: the image is refused, or the disk cannot be
                             written
     """
     disk = raw_disk.RawDisk(file)
     progress.layers = 0
+    progress.disk_size = None
     for rank, layer in image.layers():
         progress.layer = layer.name
         progress.layers += 1
+        if rank == 0:
+            layers.check_disk(layer.size, layer.name, limits)
+            progress.disk_size = layer.size
+        elif layer.size > limits.largest_disk and (
+                rank < 0 or progress.disk_size is None):
+            # The disk is probably too large as well; only the leaf tells.
+            raise layers.NotInOrder(layer.name)
         disk.begin_layer(rank, layer.size, layer.has_parent)
         disk.check_room(layer.blocks())
         for extent in layer.extents():
@@ -41,4 +53,5 @@ def run(image: layers.Image, file: disk_file.DiskFile,
             progress.bytes_written = file.bytes_written
         disk.end_layer()
     progress.layer = None
+    progress.disk_size = image.size
     file.set_size(image.size)

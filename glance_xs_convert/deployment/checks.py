@@ -12,96 +12,113 @@
 
 """Checks that Glance is set up to convert XenServer images.
 
-Each check has a result and a reason, as in oslo.upgradecheck.
+Each check has a result and a reason, as in oslo.upgradecheck. This module has
+those of the configuration; :mod:`.host` has those of the host.
 """
 
 from collections.abc import Callable
+from collections.abc import Iterable
 import difflib
 import importlib.metadata
-import io
-import os
-import pathlib
-import pwd
-import shutil
 import sys
-import tarfile
-import tempfile
-import uuid
 import warnings
 
 from oslo_upgradecheck import upgradecheck
-from oslo_utils import units
 from stevedore import named
 
-from glance_xs_convert.converter.vhd import layout
 from glance_xs_convert.deployment import configuration
+from glance_xs_convert.deployment import host
 from glance_xs_convert import exceptions
-from glance_xs_convert.plugin import opts
-from glance_xs_convert import text
-from glance_xs_convert.worker import parent
-from glance_xs_convert.worker import protocol
+from glance_xs_convert import options
+from glance_xs_convert import terms
 
 Code = upgradecheck.Code
 Result = upgradecheck.Result
+Deployment = configuration.Deployment
+Check = Callable[[Deployment], Result]
 
 _NAMESPACE = 'glance.image_import.plugins'
 _DECOMPRESSION = 'image_decompression'
-_CONVERSION = 'image_conversion'
+CONVERSION = 'image_conversion'
 
-#: The names under which glance-api-paste.ini may load the upload filter.
-_FILTERS = ('#xs_convert_upload', 'glance_xs_convert.plugin.upload_filter:')
+#: The major versions of Glance that this package is tested with.
+OLDEST_GLANCE, NEWEST_GLANCE = 30, 33
+
+#: What becomes of plain uploads of XenServer images, by ``on_plain_upload``.
 _PLAIN_UPLOADS = {
-    'convert': 'the upload filter turns them into imports',
-    'pass': 'Glance stores them unconverted, '  # nosec B105
-            'because on_plain_upload is pass',
-    'refuse': 'the upload filter refuses them, because on_plain_upload is '
-              'refuse',
+    'convert': (Code.SUCCESS, 'the upload filter turns them into imports'),
+    'pass': (Code.WARNING, 'Glance stores them unconverted, '  # nosec B105
+                           'because on_plain_upload is pass'),
+    'refuse': (Code.SUCCESS, 'the upload filter refuses them, because '
+                             'on_plain_upload is refuse'),
 }
 
 #: The import methods for which Glance runs import plugins.
-_METHODS = ('glance-direct', 'web-download', 'glance-download')
-
-#: With less space in the staging area, an image of ordinary size may not fit.
-_LITTLE_ROOM = 10 * units.Gi
-
-_SAMPLE_SIZE = 64 * units.Ki
-_SAMPLE_PATIENCE = 30
+_METHODS = (terms.DIRECT, terms.WEB, terms.DOWNLOAD)
+#: The port on which Glance listens by default.
+_GLANCE_PORT = 9292
 
 
-def run_all(deployment: configuration.Deployment,
-            ) -> list[tuple[str, upgradecheck.Result]]:
-    """Run all checks that need the configuration.
+def run_all(deployment: Deployment,
+            chosen: Iterable[tuple[str, Check]],
+            ) -> list[tuple[str, Result]]:
+    """Run checks that need the configuration.
 
+    :param chosen: the names of the checks and the checks
     :returns: the names of the checks and their results
     """
     results = []
-    for name, check in _CHECKS:
+    reported: dict[str, str] = {}
+    for name, check in chosen:
         try:
             result = check(deployment)
-        except configuration.BadSetting as error:
-            result = Result(Code.FAILURE, str(error))
+        except (configuration.BadSetting,
+                exceptions.XsConvertError) as error:
+            # Several checks may read one setting; it is reported once.
+            first = reported.setdefault(str(error), name)
+            result = Result(Code.FAILURE, str(error) if first == name
+                            else f'see "{first}"')
         results.append((name, result))
     return results
 
 
-def _options(deployment: configuration.Deployment) -> upgradecheck.Result:
+def _check_options(deployment: Deployment) -> Result:
     deployment.options()
-    return Result(Code.SUCCESS, f'the options in [{opts.GROUP}] are valid')
+    known = dict(options.list_opts())
+    unknown = deployment.unknown_options(known)
+    if unknown:
+        return Result(Code.WARNING, '; '.join(
+            _describe_unknown(group, name, [opt.name for opt in known[group]])
+            for group, name in unknown))
+    for section in deployment.sections():
+        if section not in known and difflib.get_close_matches(
+                section.replace('-', '_').lower(), known, 1, 0.85):
+            return Result(Code.WARNING, f'nothing reads the section '
+                          f'[{section}]: should it be '
+                          f'{" or ".join(f"[{name}]" for name in known)}?')
+    return Result(Code.SUCCESS, f'the options in [{options.GROUP}] are valid')
 
 
-def _enabled(deployment: configuration.Deployment) -> upgradecheck.Result:
+def _describe_unknown(group: str, name: str, known: list[str]) -> str:
+    reason = f'[{group}] has no option {name}, so it has no effect'
+    for similar in difflib.get_close_matches(name, known, 1):
+        reason += f'; is it a misspelling of {similar}?'
+    return reason
+
+
+def _check_enabled(deployment: Deployment) -> Result:
     plugins = deployment.plugins()
-    if opts.PLUGIN in plugins:
+    if options.PLUGIN in plugins:
         return Result(Code.SUCCESS,
                       f'image_import_plugins is [{",".join(plugins)}]')
     reason = (f'image_import_plugins is [{",".join(plugins)}], without '
-              f'{opts.PLUGIN}: Glance stores XenServer images unconverted')
-    for similar in difflib.get_close_matches(opts.PLUGIN, plugins, 1):
-        reason += f'; is {similar} a misspelling of {opts.PLUGIN}?'
+              f'{options.PLUGIN}: Glance stores XenServer images unconverted')
+    for similar in difflib.get_close_matches(options.PLUGIN, plugins, 1):
+        reason += f'; is {similar} a misspelling of {options.PLUGIN}?'
     return Result(Code.FAILURE, reason)
 
 
-def _loads(deployment: configuration.Deployment) -> upgradecheck.Result:
+def _check_loading(deployment: Deployment) -> Result:
     """Load the plugin as Glance does, without calling it."""
     failures: list[BaseException] = []
     missing: set[str] = set()
@@ -109,7 +126,7 @@ def _loads(deployment: configuration.Deployment) -> upgradecheck.Result:
         warnings.simplefilter('ignore')
         manager: named.NamedExtensionManager[object]
         manager = named.NamedExtensionManager(
-            _NAMESPACE, names=[opts.PLUGIN],
+            _NAMESPACE, names=[options.PLUGIN],
             on_load_failure_callback=lambda _, __, error: failures.append(
                 error),
             on_missing_entrypoints_callback=missing.update,
@@ -122,45 +139,66 @@ def _loads(deployment: configuration.Deployment) -> upgradecheck.Result:
                 "package into Glance's own Python environment, and run this "
                 'command there')
         return Result(Code.FAILURE,
-                      f'{opts.PLUGIN} cannot be loaded: {error!r}')
+                      f'{options.PLUGIN} cannot be loaded: {error!r}')
     if missing:
         return Result(Code.FAILURE,
-                      f'no package provides {opts.PLUGIN} in {_NAMESPACE}')
+                      f'no package provides {options.PLUGIN} in {_NAMESPACE}')
     if len(manager.extensions) > 1:
         return Result(Code.WARNING, f'{len(manager.extensions)} packages '
-                                    f'provide {opts.PLUGIN}')
+                                    f'provide {options.PLUGIN}')
     unknown = sorted(set(deployment.plugins()) - {
         point.name for point in importlib.metadata.entry_points(
             group=_NAMESPACE)})
     if unknown:
         return Result(Code.WARNING,
-                      f'{opts.PLUGIN} loads, but no package provides '
+                      f'{options.PLUGIN} loads, but no package provides '
                       f'{", ".join(unknown)}')
-    glance = importlib.metadata.version('glance')
-    return Result(Code.SUCCESS, f'{opts.PLUGIN} loads with Glance {glance}')
+    return Result(Code.SUCCESS, f'{options.PLUGIN} loads')
 
 
-def _order(deployment: configuration.Deployment) -> upgradecheck.Result:
+def _check_glance(deployment: Deployment) -> Result:
+    try:
+        version = importlib.metadata.version('glance')
+    except importlib.metadata.PackageNotFoundError:
+        return Result(Code.FAILURE,
+                      f'Glance is not installed for {sys.executable}')
+    major = int(version.partition('.')[0])
+    if OLDEST_GLANCE <= major <= NEWEST_GLANCE:
+        return Result(Code.SUCCESS, f'it is Glance {version}')
+    return Result(
+        Code.WARNING,
+        f'this package was tested with Glance {OLDEST_GLANCE} to '
+        f'{NEWEST_GLANCE}, not with {version}: look for '
+        f'{"an upgrade" if major > NEWEST_GLANCE else "a newer Glance"}')
+
+
+def _check_order(deployment: Deployment) -> Result:
     plugins = deployment.plugins()
-    if opts.PLUGIN not in plugins:
-        return Result(Code.SUCCESS, f'{opts.PLUGIN} is not enabled')
-    before = plugins[:plugins.index(opts.PLUGIN)]
-    if _CONVERSION in before:
+    if options.PLUGIN not in plugins:
+        return Result(Code.SUCCESS, f'{options.PLUGIN} is not enabled')
+    before = plugins[:plugins.index(options.PLUGIN)]
+    if CONVERSION in before:
         return Result(
             Code.FAILURE,
-            f'{_CONVERSION} comes before {opts.PLUGIN} and refuses XenServer '
-            f'images: put {opts.PLUGIN} first')
+            f'{CONVERSION} comes before {options.PLUGIN} and refuses '
+            f'XenServer images: put {options.PLUGIN} first')
     if _DECOMPRESSION in before:
         return Result(
             Code.WARNING,
-            f'{_DECOMPRESSION} comes before {opts.PLUGIN}: this works, but '
+            f'{_DECOMPRESSION} comes before {options.PLUGIN}: this works, but '
             'wastes time and space in the staging area')
-    return Result(Code.SUCCESS, f'no plugin that must follow {opts.PLUGIN} '
+    return Result(Code.SUCCESS, f'no plugin that must follow {options.PLUGIN} '
                                 'comes before it')
 
 
-def _import_methods(deployment: configuration.Deployment,
-                    ) -> upgradecheck.Result:
+def _check_conversion_to_other_formats(deployment: Deployment) -> Result:
+    """Check what Glance's own plugin needs, which sees every raw disk."""
+    if CONVERSION not in deployment.plugins():
+        return Result(Code.SUCCESS, f'{CONVERSION} is not enabled')
+    return host.check_qemu_img(deployment)
+
+
+def _check_import_methods(deployment: Deployment) -> Result:
     enabled = deployment.import_methods()
     methods = [method for method in enabled if method in _METHODS]
     if not methods:
@@ -168,142 +206,78 @@ def _import_methods(deployment: configuration.Deployment,
             Code.FAILURE,
             f'enabled_import_methods is [{",".join(enabled)}], but Glance '
             f'runs import plugins only for {", ".join(_METHODS)}')
+    if options.PLUGIN not in deployment.plugins():
+        return Result(
+            Code.FAILURE,
+            f'Glance imports with {", ".join(methods)}, and converts nothing, '
+            f'because {options.PLUGIN} is not enabled')
     return Result(Code.SUCCESS,
                   f'Glance converts imports with {", ".join(methods)}')
 
 
-def _plain_uploads(deployment: configuration.Deployment,
-                   ) -> upgradecheck.Result:
+def _check_import_filter(deployment: Deployment) -> Result:
+    """Check that a cloud may download images from itself."""
+    if terms.DOWNLOAD not in deployment.import_methods():
+        return Result(Code.SUCCESS, f'{terms.DOWNLOAD} is not enabled')
+    port = configuration.port_of(deployment.endpoint()) or _GLANCE_PORT
+    if not deployment.refuses_port(port):
+        return Result(Code.SUCCESS, f'{terms.DOWNLOAD} may use port {port}')
+    return Result(
+        Code.WARNING,
+        f'{terms.DOWNLOAD} is enabled, but Glance refuses downloads from port '
+        f'{port}: if the image endpoint of a region has this port, add it to '
+        'allowed_ports in [import_filtering_opts]')
+
+
+def _check_pipeline(deployment: Deployment) -> Result:
+    """Check that Glance can load the filters before its API."""
+    found = deployment.pipelines()
+    if found.used is None:
+        return Result(
+            Code.FAILURE,
+            f'Glance does not start: {found.path} has no pipeline '
+            f'{found.flavor}')
+    missing = [one.name for one in found.used if one.factory is None]
+    if missing:
+        return Result(
+            Code.FAILURE,
+            'Glance does not start: '
+            + ', '.join(f'the pipeline {found.flavor} in {found.path} names '
+                        f'{name}, but there is no section [filter:{name}]'
+                        for name in missing))
+    return Result(Code.SUCCESS, f'{found.path} has every filter of the '
+                                f'pipeline {found.flavor}')
+
+
+def _check_plain_uploads(deployment: Deployment) -> Result:
     """Say what happens to XenServer images that are not imported."""
-    filters = deployment.filters()
-    if filters is None:
-        return Result(Code.SUCCESS, 'glance-api-paste.ini was not found')
-    if not any(known in one for one in filters for known in _FILTERS):
-        return Result(Code.SUCCESS, 'Glance stores them unconverted, because '
+    found = deployment.pipelines()
+    if not any(one.is_ours for one in found.used or ()):
+        return Result(Code.WARNING, 'Glance stores them unconverted, because '
                                     'the filter xs_convert_upload is not in '
                                     'the pipeline')
     action = deployment.options().on_plain_upload
-    missing = opts.missing_for_uploads(
+    missing = options.missing_for_uploads(
         deployment.import_methods(), deployment.plugins())
     if action == 'convert' and missing:
         return Result(Code.WARNING, 'Glance stores them unconverted, because '
                                     f'{missing}')
-    return Result(Code.SUCCESS, _PLAIN_UPLOADS[action])
+    return Result(*_PLAIN_UPLOADS[action])
 
 
-def _staging(deployment: configuration.Deployment) -> upgradecheck.Result:
-    path = deployment.staging()
-    try:
-        with tempfile.TemporaryFile(dir=path):
-            room = shutil.disk_usage(path).free
-            owner = _owner(path)
-    except FileNotFoundError:
-        return Result(Code.FAILURE, f'the staging area {path} does not exist')
-    except OSError as error:
-        return Result(
-            Code.FAILURE,
-            f'{_user(os.geteuid())} cannot write to the staging area '
-            f'{path}: {error.strerror}')
-    details = (f'{_user(os.geteuid())} can write to {path}, which belongs to '
-               f'{owner} and has {text.size(room)} of free space')
-    if room < _LITTLE_ROOM:
-        return Result(Code.WARNING, f'{details}, which may not be enough for '
-                                    'an archive and its raw disk')
-    return Result(Code.SUCCESS, details)
-
-
-def _converter(deployment: configuration.Deployment) -> upgradecheck.Result:
-    """Convert an image with one small layer, as the plugin would."""
-    python = parent.interpreter(deployment.interpreter())
-    options = deployment.options()
-    data = os.urandom(_SAMPLE_SIZE)
-    with tempfile.TemporaryDirectory() as directory:
-        archive = pathlib.Path(directory, 'sample.tar')
-        raw = pathlib.Path(directory, 'sample.raw')
-        archive.write_bytes(sample(data))
-        request = protocol.Request(
-            opts.limits_of(options), max_memory=options.max_memory * units.Mi,
-            max_cpu_time=options.max_cpu_time, sandbox=options.sandbox)
-        try:
-            parent.convert_file(
-                str(archive), str(raw), request, python=python,
-                on_progress=lambda progress: None,
-                progress_timeout=_SAMPLE_PATIENCE)
-        except (exceptions.XsConvertError, OSError) as error:
-            return Result(Code.FAILURE,
-                          f'{python} cannot convert a sample: {error}')
-        if raw.read_bytes() != data:
-            return Result(Code.FAILURE,
-                          f'{python} converts a sample incorrectly')
-    return Result(Code.SUCCESS, f'{python} can convert a sample')
-
-
-def _sandbox(deployment: configuration.Deployment) -> upgradecheck.Result:
-    """What a confined process can do on this host, found out by one."""
-    options = deployment.options()
-    if options.sandbox == protocol.OFF:
-        return Result(Code.WARNING, 'it is off: a converter can do all that '
-                                    "Glance's user can")
-    try:
-        found = parent.probe(
-            protocol.Request(
-                opts.limits_of(options), sandbox=options.sandbox,
-                max_memory=options.max_memory * units.Mi),
-            python=parent.interpreter(deployment.interpreter()))
-    except exceptions.XsConvertError as error:
-        return Result(Code.FAILURE, f'imports fail: {error}')
-    states = [f'{what}: {"open" if is_open else "denied"}'
-              for what, is_open in (
-                  ('files', found.files), ('network', found.network),
-                  ('programs', found.programs),
-                  ('other processes', found.processes))]
-    is_open = any((found.files, found.network, found.programs,
-                   found.processes))
-    return Result(Code.WARNING if is_open else Code.SUCCESS,
-                  ', '.join(states))
-
-
-def sample(data: bytes) -> bytes:
-    """Make a XenServer image of one fixed disk.
-
-    :param data: the disk's data, in whole sectors
-    """
-    footer = layout.Footer(
-        features=2, file_format_version=0x10000, data_offset=2 ** 64 - 1,
-        time_stamp=0, creator_application=b'tap\0',
-        creator_version=0x10003, creator_host_os=bytes(4),
-        original_size=len(data), current_size=len(data), disk_geometry=0,
-        disk_type=layout.DISK_TYPE_FIXED, checksum=0,
-        unique_id=uuid.uuid4(), saved_state=0, hidden=0)
-    vhd = data + footer.pack()
-    file = io.BytesIO()
-    with tarfile.open(fileobj=file, mode='w') as archive:
-        member = tarfile.TarInfo('0.vhd')
-        member.size = len(vhd)
-        archive.addfile(member, io.BytesIO(vhd))
-    return file.getvalue()
-
-
-def _owner(path: str) -> str:
-    return _user(os.stat(path).st_uid)
-
-
-def _user(number: int) -> str:
-    try:
-        return pwd.getpwuid(number).pw_name
-    except KeyError:
-        return f'user {number}'
-
-
-_CHECKS: list[tuple[str, Callable[[configuration.Deployment],
-                                  upgradecheck.Result]]] = [
-    ('Options', _options),
-    ('Plugin is enabled', _enabled),
-    ('Plugin loads', _loads),
-    ('Order of plugins', _order),
-    ('Import methods', _import_methods),
-    ('Plain uploads', _plain_uploads),
-    ('Staging area', _staging),
-    ('Converter starts', _converter),
-    ('Sandbox', _sandbox),
+CHECKS: list[tuple[str, Check]] = [
+    ('Options', _check_options),
+    ('Plugin is enabled', _check_enabled),
+    ('Plugin loads', _check_loading),
+    ('Release of Glance', _check_glance),
+    ('Order of plugins', _check_order),
+    ('image_conversion', _check_conversion_to_other_formats),
+    ('Import methods', _check_import_methods),
+    ('Import filter', _check_import_filter),
+    ('Pipeline', _check_pipeline),
+    ('Plain uploads', _check_plain_uploads),
+    ('Staging area', host.check_staging),
+    ('Tickets', host.check_tickets),
+    ('Converter starts', host.check_converter),
+    ('Sandbox', host.check_sandbox),
 ]

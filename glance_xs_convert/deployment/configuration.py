@@ -13,29 +13,33 @@
 """Glance's configuration, read without Glance.
 
 The options are copies of those in Glance's ``common/config.py``,
-``common/wsgi.py`` and ``async_/flows/api_image_import.py``, and in
-``multi_backend.py`` of glance_store. A bad value causes an error only when it
-is read.
+``common/wsgi.py``, ``async_/flows/api_image_import.py`` and
+``async_/flows/_internal_plugins``, and in ``multi_backend.py`` of
+glance_store. A bad value causes an error only when it is read.
 """
 
 from collections.abc import Iterable
+from collections.abc import Iterator
 from collections.abc import Mapping
-import configparser
+import contextlib
+import glob
 import os
 from typing import Any
+import urllib.parse
 
 from oslo_config import cfg
 from oslo_config import types
 
-from glance_xs_convert.plugin import opts
+from glance_xs_convert.deployment import pipelines
+from glance_xs_convert import options
+from glance_xs_convert import terms
+from glance_xs_convert import text
 
 _CONFIG_DIR = '/etc/glance'
 _IMPORT_CONFIG = 'glance-image-import.conf'
 _API_CONFIG = 'glance-api.conf'
-_PASTE_CONFIG = 'glance-api-paste.ini'
 
 _STAGING_STORE = 'os_glance_staging_store'
-_FILE_SCHEME = 'file://'
 
 #: The options by group.
 GLANCE_OPTS: dict[str | None, list[cfg.Opt]] = {
@@ -49,11 +53,20 @@ GLANCE_OPTS: dict[str | None, list[cfg.Opt]] = {
                     bounds=True,
                     default=['glance-direct', 'web-download', 'copy-image']),
         cfg.StrOpt('node_staging_uri', default='file:///tmp/staging/'),
+        cfg.StrOpt('public_endpoint'),
     ],
     'image_import_opts': [
         cfg.ListOpt('image_import_plugins',
                     item_type=types.String(quotes=True), bounds=True,
                     default=[]),
+    ],
+    'import_filtering_opts': [
+        cfg.ListOpt('allowed_ports',
+                    item_type=types.Integer(min=1, max=65535),
+                    bounds=True, default=[80, 443]),
+        cfg.ListOpt('disallowed_ports',
+                    item_type=types.Integer(min=1, max=65535),
+                    bounds=True, default=[]),
     ],
     _STAGING_STORE: [
         cfg.StrOpt('filesystem_store_datadir',
@@ -81,16 +94,27 @@ class Deployment:
     def __init__(self, files: Iterable[str], directories: Iterable[str],
                  environment: Mapping[str, str]) -> None:
         self._conf = cfg.ConfigOpts()
-        for group, options in GLANCE_OPTS.items():
-            self._conf.register_opts(options, group=group)
-        self._conf.register_opts(opts.OPTS, group=opts.GROUP)
+        for group, opts in GLANCE_OPTS.items():
+            self._conf.register_opts(opts, group=group)
+        self._conf.register_opts(options.OPTS, group=options.GROUP)
+        self._conf.register_opts(options.ADAPT_OPTS,
+                                 group=options.ADAPT_GROUP)
+        files, directories = list(files), list(directories)
         arguments = [*(f'--config-file={path}' for path in files),
                      *(f'--config-dir={path}' for path in directories)]
         try:
             self._conf(arguments, project='glance', prog='glance-api',
                        default_config_files=default_files(environment))
         except cfg.Error as error:
-            raise BadSetting(_one_line(error)) from error
+            raise BadSetting(text.one_line(error)) from error
+        except OSError as error:
+            raise BadSetting(
+                f'{text.printable(str(error.filename))} cannot be read: '
+                f'{error.strerror}; Glance does not start') from error
+        except UnicodeDecodeError as error:
+            raise BadSetting(
+                f'{_not_in_utf8(files, directories, environment)} is not in '
+                'UTF-8; Glance does not start') from error
 
     def sources(self) -> list[str]:
         """Return the files and directories that were read."""
@@ -101,14 +125,29 @@ class Deployment:
 
         :raises BadSetting: for example, the list has no brackets
         """
-        return list(self._get('image_import_plugins', 'image_import_opts'))
+        return self._list('image_import_plugins', 'image_import_opts')
 
     def import_methods(self) -> list[str]:
         """Return the import methods that Glance offers.
 
         :raises BadSetting: for example, the list has no brackets
         """
-        return list(self._get('enabled_import_methods'))
+        return self._list('enabled_import_methods')
+
+    def endpoint(self) -> str | None:
+        """Return the URL that Glance gives for itself, if it is set."""
+        return self._get('public_endpoint') or None
+
+    def refuses_port(self, port: int) -> bool:
+        """Whether Glance's filter for imports refuses a port.
+
+        :raises BadSetting: for example, a list of ports has no brackets
+        """
+        allowed = self._list('allowed_ports', 'import_filtering_opts')
+        if allowed:
+            return port not in allowed
+        return port in self._list('disallowed_ports',
+                                  'import_filtering_opts')
 
     def staging(self) -> str:
         """Return the directory of the staging area.
@@ -122,62 +161,134 @@ class Deployment:
                                  'filesystem_store_datadir is not set')
             return str(path)
         uri = self._get('node_staging_uri')
-        if not uri.startswith(_FILE_SCHEME):
+        if not uri.startswith(terms.FILE_SCHEME):
             raise BadSetting(
-                f'node_staging_uri is {uri}, not a {_FILE_SCHEME} URI')
-        return str(uri.removeprefix(_FILE_SCHEME))
+                f'node_staging_uri is {uri}, not a {terms.FILE_SCHEME} URI')
+        return str(uri.removeprefix(terms.FILE_SCHEME))
 
     def interpreter(self) -> str | None:
         """Return the Python interpreter for child processes, if it is set."""
         return self._get('python_interpreter', 'wsgi') or None
 
-    def filters(self) -> list[str] | None:
-        """Return the filters before Glance's API, in their order.
+    def tickets(self) -> str:
+        """Return the directory in which imports keep their tickets.
 
-        Each is the name of its entry point or factory. The result is None if
-        there is no file with the pipelines.
+        :raises BadSetting: the configuration gives no staging area
+        """
+        return options.lock_path(self.options(), self.staging())
 
-        :raises BadSetting: the file cannot be read
+    def pipelines(self) -> pipelines.Pipelines:
+        """Return the pipelines that Glance chooses from.
+
+        Source: ``_get_paste_config_path`` in Glance's ``common/config.py``.
+
+        :raises BadSetting: the file is missing or cannot be read
         """
         path = (self._get('config_file', 'paste_deploy')
-                or self._conf.find_file(_PASTE_CONFIG))
-        if not path or not os.path.exists(path):
-            return None
-        paste = configparser.RawConfigParser(strict=False)
+                or self._conf.find_file(self._paste_name()))
+        if not path or not os.path.isfile(path):
+            raise BadSetting(f'{path or self._paste_name()} was not found')
         try:
-            with open(path, encoding='utf-8') as file:
-                paste.read_file(file)
-        except (configparser.Error, OSError, UnicodeDecodeError) as error:
-            raise BadSetting(_one_line(error)) from error
-        return [
-            paste.get(f'filter:{name}', 'use', fallback='')
-            or paste.get(f'filter:{name}', 'paste.filter_factory',
-                         fallback='')
-            for name in self._pipeline(paste).split()]
+            return pipelines.read(path, self._get('flavor', 'paste_deploy'))
+        except pipelines.Unreadable as error:
+            raise BadSetting(f'{path} cannot be read: {error}') from error
 
-    def _pipeline(self, paste: configparser.RawConfigParser) -> str:
-        """Return the pipeline, for which older files have a section each."""
-        flavor = self._get('flavor', 'paste_deploy')
-        section = 'pipeline:' + '-'.join(filter(None, ('glance-api', flavor)))
-        if paste.has_section(section):
-            return paste.get(section, 'pipeline', fallback='')
-        return paste.get('composite:api', flavor or 'default', fallback='')
+    def _paste_name(self) -> str:
+        files: list[str] = self._conf.config_file or [_API_CONFIG]
+        return os.path.basename(files[-1]).replace('.conf', '-paste.ini')
+
+    def unknown_options(self, groups: Mapping[str, Iterable[cfg.Opt]],
+                        ) -> list[tuple[str, str]]:
+        """Return the options that the files set and nobody reads.
+
+        :param groups: the options that are read, by group
+        :returns: groups and names, which may be misspelt
+        """
+        known = {(group, name) for group, opts in groups.items()
+                 for opt in opts for name in _names(opt)}
+        return [(group, name)
+                for group, values in self._parsed().items() if group in groups
+                for name in values
+                if (group, name.replace('-', '_')) not in known]
+
+    def sections(self) -> list[str]:
+        """Return the names of all sections in the files."""
+        return list(self._parsed())
+
+    def _parsed(self) -> dict[str, dict[str, list[str]]]:
+        """Return the values in the files as they are written.
+
+        The last value of an option is the one that counts.
+        """
+        found: dict[str, dict[str, list[str]]] = {}
+        for path in self._files():
+            cfg.ConfigParser(path, found).parse()
+        return found
+
+    def _files(self) -> list[str]:
+        """Return all files that were read, in their order."""
+        return [*self._conf.config_file,
+                *(path for directory in self._conf.config_dir
+                  for path in sorted(glob.glob(
+                      os.path.join(directory, '*.conf'))))]
 
     def options(self) -> cfg.ConfigOpts.GroupAttr:
         """Return the options of this package.
 
         :raises BadSetting: one of them has a bad value
         """
-        for option in opts.OPTS:
-            self._get(option.dest, opts.GROUP)
-        group: cfg.ConfigOpts.GroupAttr = self._conf[opts.GROUP]
+        return self._group(options.OPTS, options.GROUP)
+
+    def adapt_options(self) -> cfg.ConfigOpts.GroupAttr:
+        """Return the options of the plugin that adapts guests.
+
+        :raises BadSetting: one of them has a bad value
+        """
+        return self._group(options.ADAPT_OPTS, options.ADAPT_GROUP)
+
+    def _group(self, opts: Iterable[cfg.Opt], name: str,
+               ) -> cfg.ConfigOpts.GroupAttr:
+        for option in opts:
+            self._get(option.dest, name)
+        group: cfg.ConfigOpts.GroupAttr = self._conf[name]
         return group
+
+    def _list(self, name: str, group: str | None = None) -> list[Any]:
+        """Return a list, which must have brackets in the file.
+
+        :raises BadSetting: it has none, or a bad element
+        """
+        try:
+            return list(self._get(name, group))
+        except BadSetting:
+            values = self._parsed().get(group or 'DEFAULT', {}).get(name, [])
+            written = values[-1].strip() if values else '['
+            if written.startswith('['):
+                raise
+            raise BadSetting(
+                f'{name} is {written}, without the brackets that are part of '
+                f'its value: write {name} = [{written}]') from None
 
     def _get(self, name: str, group: str | None = None) -> Any:
         try:
             return self._conf[group][name] if group else self._conf[name]
         except (cfg.Error, ValueError) as error:
-            raise BadSetting(_one_line(error)) from error
+            raise BadSetting(text.one_line(error)) from error
+
+
+def _not_in_utf8(files: Iterable[str], directories: Iterable[str],
+                 environment: Mapping[str, str]) -> str:
+    """Return the file that cannot be decoded, and the number of its line."""
+    for path in (*files, *default_files(environment),
+                 *(name for directory in directories
+                   for name in sorted(glob.glob(f'{directory}/*.conf')))):
+        with contextlib.suppress(OSError), open(path, 'rb') as file:
+            for number, line in enumerate(file, 1):
+                try:
+                    line.decode()
+                except UnicodeDecodeError:
+                    return f'line {number} of {path}'
+    return 'a configuration file'
 
 
 def default_files(environment: Mapping[str, str]) -> list[str]:
@@ -191,5 +302,16 @@ def default_files(environment: Mapping[str, str]) -> list[str]:
     return files if os.path.exists(files[0]) else files[1:]
 
 
-def _one_line(error: Exception) -> str:
-    return ' '.join(str(error).split())
+def port_of(url: str | None) -> int | None:
+    """Return the port in a URL; None if it does not name one."""
+    try:
+        return urllib.parse.urlsplit(url or '').port
+    except ValueError:
+        return None
+
+
+def _names(option: cfg.Opt) -> Iterator[str]:
+    """Yield the names by which a file can set an option."""
+    yield option.dest
+    yield from (old.name.replace('-', '_')
+                for old in option.deprecated_opts if old.name)

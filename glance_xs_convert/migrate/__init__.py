@@ -12,7 +12,8 @@
 
 """A whole cloud's XenServer images, converted through Glance's API.
 
-Needs openstacksdk and nothing of Glance: ``pip install
-glance-xs-convert[migrate]``. All state is in Glance, so that a migration can
-be interrupted and repeated anywhere; :mod:`.names` says where it is.
+It needs openstacksdk, which the package's extra ``migrate`` installs, and
+nothing of Glance. All state is in Glance, so that a migration can be
+interrupted and repeated anywhere. :mod:`.names` says where it is, and
+:mod:`.pairs` which images belong together.
 """

@@ -15,12 +15,18 @@
 from glance_xs_convert import exceptions
 
 
+class Passing(Exception):
+    """Raised for what another attempt may cure, before it is known to last."""
+
+
 class MigrationError(exceptions.XsConvertError):
     """The base class of the errors of a migration."""
 
 
 class Unreachable(MigrationError):
     """The cloud did not answer, even after several attempts."""
+
+    may_pass = True
 
 
 class LoginFailed(MigrationError):
@@ -34,6 +40,8 @@ class NotAllowed(MigrationError):
 class OutOfQuota(MigrationError):
     """A quota is exhausted, or a file system is full."""
 
+    may_pass = True
+
 
 class Conflict(MigrationError):
     """The image is in the wrong state for the request."""
@@ -45,6 +53,10 @@ class NotFound(MigrationError):
 
 class RequestRefused(MigrationError):
     """Glance answered a request with an error of another kind."""
+
+
+class AnswerTooLong(RequestRefused):
+    """An answer is longer than what is read of one."""
 
 
 class WrongArguments(MigrationError):
@@ -60,7 +72,7 @@ class NotConverted(CannotMigrate):
 
 
 class Skipped(MigrationError):
-    """The image cannot be migrated, or not any more."""
+    """The image cannot be migrated, or there is nothing left to do."""
 
 
 class Failed(MigrationError):
@@ -71,9 +83,13 @@ class Refused(Failed):
     """The archive is at fault; only --retry tries it again."""
 
 
-class Vanished(MigrationError):
-    """Somebody has deleted the new image."""
+class HostsBusy(MigrationError):
+    """The hosts have so much to convert that they take no more images."""
+
+    may_pass = True
 
 
-class Stuck(MigrationError):
-    """An import made no progress for too long."""
+class Lost(MigrationError):
+    """The new image is gone or useless, and the next one takes its place."""
+
+    may_pass = True

@@ -12,75 +12,61 @@
 
 """The migration of one image, from the first request to the last.
 
-Every step can be repeated, and begins by checking the state of the image. So
-it does not matter whether another command has migrated the image before, was
-killed, or is migrating it now.
+It claims an ID for the new image, imports the archive into it, and replaces
+the old image. Every step can be repeated, and begins by checking the state of
+the images. So it does not matter whether another command has migrated the
+image before, was killed, or is migrating it now.
 """
 
-from collections.abc import Callable
 import dataclasses
-import datetime
-import hashlib
-import time
 from typing import Any
 
-from glance_xs_convert import exceptions
-from glance_xs_convert.migrate import candidates
+from glance_xs_convert.migrate import annotations
+from glance_xs_convert.migrate import attempts
+from glance_xs_convert.migrate import choices
+from glance_xs_convert.migrate import claiming
 from glance_xs_convert.migrate import cloud as cloud_
 from glance_xs_convert.migrate import errors
+from glance_xs_convert.migrate import images
+from glance_xs_convert.migrate import importing
 from glance_xs_convert.migrate import methods
 from glance_xs_convert.migrate import names
-from glance_xs_convert.migrate import patience
+from glance_xs_convert.migrate import pairs
 from glance_xs_convert.migrate import record
-from glance_xs_convert.migrate import task_text
+from glance_xs_convert.migrate import replacing
+from glance_xs_convert.migrate import selection
 from glance_xs_convert.migrate import verify
-from glance_xs_convert import text
+from glance_xs_convert import terms
 from glance_xs_convert.worker import protocol
-
-KEEP = 'keep'
-HIDE = 'hide'
-DEACTIVATE = 'deactivate'
-DELETE = 'delete'
-OLD = (KEEP, HIDE, DEACTIVATE, DELETE)
-
-#: How many times to try an import if the archive is not at fault.
-IMPORTS = 3
-_LOCK = 'os_glance_import_task'
-#: How long a failed import may keep its image locked, in seconds. After some
-#: failures, Glance leaves the image locked for an hour.
-_RELEASE = 20.0
-#: The longest part of a message that fits a property, in characters.
-_LONGEST_REASON = 1000
 
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
     """How to migrate images.
 
-    :ivar method: import method
-    :ivar old: what happens to old images, one of ``OLD``
+    :ivar methods: import method
+    :ivar old: what happens to old images, one of ``choices.OLD``; None for the
+               default, which is to hide them when their members can use the
+               new ones
     :ivar stores: names of the stores for new images
     :ivar verify: whether to compare the checksums of the disks
-    :ivar sandbox: how far the process is confined that converts to verify,
-                   one of ``protocol.SANDBOXES``
+    :ivar sandbox: confinement of the verifying converter, one of
+                   ``protocol.SANDBOXES``
     :ivar retry: whether to try refused archives again
     :ivar drop_signature: whether to migrate signed images without a signature
     :ivar deadline: longest time without progress of an import, in seconds
+    :ivar adapt: whether to ask the cloud to adapt the guests to KVM
     """
 
-    method: methods.Method
-    old: str = HIDE
+    methods: methods.Methods
+    old: str | None = None
     stores: tuple[str, ...] = ()
     verify: bool = False
     sandbox: str = protocol.BEST_EFFORT
     retry: bool = False
     drop_signature: bool = False
-    deadline: float = 3600.0
-
-
-#: A function that is called with the current stage and its progress, from 0 to
-#: 1.
-Told = Callable[[str, float | None], None]
+    deadline: float = choices.DEADLINE
+    adapt: bool = False
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -97,20 +83,6 @@ class Result:
     notes: tuple[str, ...] = ()
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class _Ending:
-    """How an import ended.
-
-    :ivar new: the new image, queued or active
-    :ivar message: last message of the task, or empty
-    :ivar size: size of the disk in bytes, if the task has shown it
-    """
-
-    new: cloud_.Image
-    message: str
-    size: int | None
-
-
 class Migration:
     """Migrates one image.
 
@@ -118,17 +90,23 @@ class Migration:
     :param settings: how to migrate
     :param old_id: ID of the old image
     :param new_id: ID of the new image, if it is known to exist
-    :param told: is called with the progress
+    :param on_progress: called with the progress
     """
 
     def __init__(self, cloud: cloud_.Cloud, settings: Settings, old_id: str,
-                 new_id: str | None, told: Told) -> None:
-        self.cloud = cloud
-        self.settings = settings
-        self.old_id = old_id
-        self.known_new_id = new_id
-        self.told = told
+                 new_id: str | None, on_progress: importing.OnProgress,
+                 ) -> None:
+        self._cloud = cloud
+        self._settings = settings
+        self._old_id = old_id
+        self._known_new_id = new_id
+        self._on_progress = on_progress
+        self._method = settings.methods.current
+        self._attempts = attempts.Attempts(
+            cloud, settings.deadline, on_progress)
         self._notes: list[str] = []
+        self._replacement = replacing.Replacement(
+            cloud, settings.old, self._notes.append)
 
     def run(self) -> Result:
         """Migrate the image.
@@ -138,367 +116,144 @@ class Migration:
         :raises NotConverted: the plugin is off
         :raises MigrationError: the cloud failed
         """
-        failure: errors.MigrationError | None = None
-        for _ in range(IMPORTS):
-            old = self._old()
-            new = self._claim(old)
-            try:
-                return self._complete(old, new)
-            except (errors.Vanished, errors.Stuck) as error:
-                failure = error
-        raise errors.Failed(str(failure))
+        return self._attempts.run(self._attempt)
 
     def retire(self) -> Result:
-        """Apply the settings to an old image that has been replaced."""
+        """Apply the settings to an old image that has been replaced.
+
+        :raises Skipped: the two images do not belong together any more
+        """
         old = self._old()
-        new = self.cloud.image(old.get(names.REPLACED_BY, self.old_id))
-        if new is None or new.get(names.SOURCE) != old['id']:
+        new_id = pairs.replacement(old)
+        new = self._cloud.images.get(new_id) if new_id else None
+        if new is None or not pairs.is_complete(old, new):
             raise errors.Skipped('its new image is gone')
+        if self._cloud.is_admin and old['visibility'] == record.SHARED:
+            replacing.answer_for(
+                self._cloud, self._cloud.images.members(old['id']), new['id'])
         return self._complete(old, new)
 
-    def _old(self) -> cloud_.Image:
-        old = self.cloud.image(self.old_id)
+    def _attempt(self) -> Result:
+        old = self._old()
+        claim = self._claim(old, self._method.uploads)
+        if annotations.of(claim.new).source == old['id']:
+            return self._complete(old, claim.new)
+        return self._complete(old, self._import(old, claim))
+
+    def _old(self) -> images.Image:
+        old = self._cloud.images.get(self._old_id)
         if old is None:
             raise errors.Skipped('it has been deleted')
         return old
 
-    def _claim(self, old: cloud_.Image) -> cloud_.Image:
-        """Create the new image, or find the existing one."""
-        self.told('preparing', None)
-        new = self._usable(old, self.known_new_id)
-        if new is not None:
-            return new
-        obstacle = candidates.obstacle(old, self.settings.drop_signature)
-        if obstacle:
-            raise errors.Skipped(obstacle)
-        for attempt in range(names.MAX_ATTEMPTS):
-            new_id = names.new_id(old['id'], attempt)
-            try:
-                return self.cloud.create(record.first(
-                    old, new_id, old['owner'] != self.cloud.project_id))
-            except errors.Conflict:
-                new = self._usable(old, new_id)
-            if new is not None:
-                return new
-        raise errors.Failed('there were too many attempts')
+    def _claim(self, old: images.Image, uploads: bool) -> claiming.Claim:
+        """Claim the new image, unless an earlier attempt forbids it."""
+        self._on_progress('preparing', None)
+        found = claiming.find(self._cloud, old, self._known_new_id)
+        if found is None:
+            reason = selection.obstacle(old, self._settings.drop_signature)
+            if reason:
+                raise errors.Skipped(reason)
+            found = claiming.claim_next(
+                self._cloud, old, self._first(old),
+                self._known_new_id, uploads=uploads)
+        self._known_new_id = found.new_id
+        known = annotations.of(found.new)
+        if known.source:
+            return found
+        if known.refused and not self._settings.retry:
+            raise errors.Refused(known.refused)
+        is_active = found.new['status'] == 'active'
+        if (known.refused if is_active else known.failed):
+            # Nothing of it can be used again: the import did not succeed, or
+            # the disk is wrong.
+            claiming.discard(self._cloud, found.new)
+            return self._claim(old, uploads)
+        if known.failed or known.refused:
+            return claiming.reclaim(self._cloud, found.new,
+                                    uploads and not is_active)
+        return found
 
-    def _usable(self, old: cloud_.Image, new_id: str | None,
-                ) -> cloud_.Image | None:
-        """Return the new image if it exists and can be trusted."""
-        new = self.cloud.image(new_id) if new_id else None
-        if (new is None or new['owner'] != old['owner']
-                or names.UNDONE in new):
-            return None
-        return new
+    def _first(self, old: images.Image) -> dict[str, Any]:
+        """Return the initial attributes of a new image."""
+        is_foreign = old['owner'] != self._cloud.project_id
+        wish = {terms.ADAPT: 'true'} if self._settings.adapt else {}
+        return {**record.initial_attributes(old, is_foreign), **wish}
 
-    def _complete(self, old: cloud_.Image, new: cloud_.Image) -> Result:
-        if names.SOURCE not in new:
-            new = self._imported(old, self._again(new))
-        facts = self._verified(old, new) if self._needs_sum(new) else {}
-        if names.SOURCE not in new:
-            old, new = self._published(new)
+    def _import(self, old: images.Image, claim: claiming.Claim,
+                ) -> images.Image:
+        """Import the archive, and return the new image."""
+        method = self._method
+        source = methods.StoredImage(self._cloud, old['id'], old['size'])
+        try:
+            ending = importing.Import(
+                self._cloud, method, self._settings.stores,
+                self._settings.deadline, self._on_progress, source,
+                claim).run()
+            if not ending.is_active:
+                self._method = self._settings.methods.after_failure(
+                    method, ending.kind)
+                self._attempts.give_up_or_repeat(ending, method)
+        except errors.Failed as error:
+            self._remember(claim.new_id, error)
+            raise
+        self._settings.methods.report_success(method)
+        attempts.check_converted(self._cloud, ending.new,
+                                 ending.size or ending.new['virtual_size'])
+        return ending.new
+
+    def _remember(self, new_id: str, error: errors.Failed) -> None:
+        """Record in Glance why an attempt failed."""
+        name = (names.REFUSED if isinstance(error, errors.Refused)
+                else names.FAILED)
+        now = self._cloud.images.get(new_id)
+        if now is not None and annotations.of(now).migrating:
+            self._cloud.images.patch(new_id, record.changes(
+                now, {name: str(error)[:annotations.LONGEST_REASON]}))
+
+    def _complete(self, old: images.Image, new: images.Image) -> Result:
+        """Verify, publish and replace."""
+        facts = self._verify(old, new)
+        if annotations.of(new).source != old['id']:
+            self._on_progress('publishing', None)
+            old, new = self._replacement.publish(self._old_id, new)
         if facts:
-            new = self.cloud.patch(new['id'], record.changes(new, facts))
-        self._replace(old, new)
+            new = self._cloud.images.patch(
+                new['id'], record.changes(new, facts))
+        self._note_adapting(new)
+        self._replacement.replace(old, new)
         return Result(new['id'], new['size'], tuple(self._notes))
 
-    def _again(self, new: cloud_.Image) -> cloud_.Image:
-        """Clear the record of a failed attempt."""
-        if names.REFUSED in new and not self.settings.retry:
-            raise errors.Refused(new[names.REFUSED])
-        found = [name for name in (names.REFUSED, names.FAILED)
-                 if name in new]
-        if names.REFUSED in new and new['status'] == 'active':
-            self.cloud.delete(new['id'])
-            raise errors.Vanished('the disk was wrong')
-        if not found:
-            return new
-        try:
-            return self.cloud.patch(new['id'], record.removals(found))
-        except errors.Conflict:  # Another command was faster.
-            return self._present(new['id'])
+    def _note_adapting(self, new: images.Image) -> None:
+        """Tell the operator if the guest was not adapted as it should be."""
+        notes = annotations.of(new)
+        if self._settings.adapt and not notes.adapted_by:
+            self._notes.append(notes.adapting or (
+                'not adapted: xs_adapt is not among the image_import_plugins '
+                'of the cloud'))
 
-    # How the new image gets its data.
+    def _verify(self, old: images.Image, new: images.Image,
+                ) -> dict[str, str]:
+        """Compare the checksums of the disks, if that is to be done.
 
-    def _imported(self, old: cloud_.Image, new: cloud_.Image) -> cloud_.Image:
-        """Import the new image as often as necessary to make it active."""
-        pauses = patience.back_off()
-        for left in reversed(range(IMPORTS)):
-            if new['status'] == 'active':
-                return self._checked(new, None)
-            ending = self._import_once(old, new)
-            new, message = ending.new, ending.message
-            if new['status'] == 'active':
-                return self._checked(new, ending.size)
-            if task_text.blames_archive(message):
-                self._remember(new, names.REFUSED, message)
-                raise errors.Refused(message)
-            if left:
-                self.told('waiting after a failure', None)
-                self.cloud.clock.pause(next(pauses))
-        message = message or 'the import failed, but Glance gives no reason'
-        self._remember(new, names.FAILED, message)
-        raise errors.Failed(message)
-
-    def _import_once(self, old: cloud_.Image, new: cloud_.Image) -> _Ending:
-        """Begin an import unless one is running, and wait for its end."""
-        new_id = new['id']
-        try:
-            if new['status'] == 'queued' and _LOCK not in new:
-                self.told('uploading' if self.settings.method.name
-                          == methods.DIRECT else 'starting', None)
-                self.settings.method.begin(
-                    self.cloud, old, new_id, self.settings.stores,
-                    lambda count: self.told(
-                        'uploading', count / max(old['size'], 1)))
-            elif new['status'] == 'uploading':
-                self._go_on_from_staging(old, new)
-        except errors.Conflict:
-            pass  # Another command was faster.
-        except errors.NotFound as error:
-            raise errors.Vanished('the new image was deleted') from error
-        except (errors.OutOfQuota, errors.NotAllowed,
-                errors.RequestRefused) as error:
-            self._remember(new, names.FAILED, str(error))
-            raise errors.Failed(str(error)) from error
-        except errors.Unreachable:
-            self._give_up_staging(new_id)
-            raise
-        return self._followed(new_id)
-
-    def _go_on_from_staging(self, old: cloud_.Image, new: cloud_.Image,
-                            ) -> None:
-        if _LOCK in new or new['size'] is None:
-            return
-        if new['size'] != old['size']:
-            self.cloud.delete(new['id'])
-            raise errors.Vanished('the upload was incomplete')
-        methods.Direct().begin_staged(
-            self.cloud, new['id'], self.settings.stores)
-
-    def _give_up_staging(self, new_id: str) -> None:
-        """Remove a new image whose upload was interrupted."""
-        new = self._present(new_id)
-        if new['status'] == 'uploading' and _LOCK not in new:
-            self.cloud.delete(new_id)
-            raise errors.Vanished('the upload was interrupted')
-        if new['status'] == 'queued' and _LOCK not in new:
-            raise errors.Vanished('the upload was interrupted')
-
-    def _followed(self, new_id: str) -> _Ending:
-        """Wait until an import ends.
-
-        :raises Stuck: it makes no progress; its image is removed
-        """
-        seen: tuple[Any, ...] = ()
-        since = time.monotonic()
-        size = None
-        message = ''
-        for pause in patience.polls():
-            self.cloud.clock.pause(pause)
-            task = self.cloud.newest_task(new_id)
-            limit = self.settings.deadline
-            if task is None or task['status'] in ('success', 'failure'):
-                new = self._present(new_id)
-                if _LOCK not in new and new['status'] in ('queued', 'active'):
-                    return _Ending(new, _said(task), size)
-                shows: tuple[Any, ...] = new['status'], new['updated_at']
-                if task is not None and task['status'] == 'failure':
-                    limit = min(limit, _RELEASE)
-                    message = _said(task)
-            else:
-                shows = task['id'], task['message'], task['updated_at']
-                message = _said(task) or message
-                size = task_text.reported_size(message) or size
-                self.told(message or 'importing',
-                          task_text.fraction(message))
-            if shows != seen:
-                seen, since = shows, time.monotonic()
-            elif time.monotonic() - since > limit:
-                break
-        self.cloud.delete(new_id)
-        raise errors.Stuck(
-            f'the import made no progress for {limit:.0f} seconds'
-            + (f'; its last message was: {message}' if message else ''))
-
-    def _present(self, new_id: str) -> cloud_.Image:
-        new = self.cloud.image(new_id)
-        if new is None:
-            raise errors.Vanished('the new image has been deleted')
-        return new
-
-    def _checked(self, new: cloud_.Image, size: int | None) -> cloud_.Image:
-        """Check that the plugin has converted the new image.
-
-        :param size: size of the disk, if the task has shown it
-        """
-        formats = new['disk_format'], new['container_format']
-        if formats != candidates.RAW:
-            self.cloud.delete(new['id'])
-            raise errors.NotConverted(
-                'Glance stored an image unconverted: the import plugin '
-                'xs_convert is off')
-        size = size or new['virtual_size']
-        if not new['size'] == new['virtual_size'] == size:
-            self.cloud.delete(new['id'])
-            raise errors.Failed(
-                f'the new image has {new["size"]} bytes, but the disk has '
-                f'{size}')
-        return new
-
-    def _remember(self, new: cloud_.Image, name: str, message: str) -> None:
-        """Record in Glance why an attempt failed."""
-        now = self.cloud.image(new['id'])
-        if now is not None:
-            self.cloud.patch(now['id'], record.changes(
-                now, {name: message[:_LONGEST_REASON]}))
-
-    # What makes sure that the disk is the right one.
-
-    def _needs_sum(self, new: cloud_.Image) -> bool:
-        return ((self.settings.verify or self.settings.old == DELETE)
-                and new.get(names.VERIFIED) != _sum_of(new))
-
-    def _verified(self, old: cloud_.Image, new: cloud_.Image,
-                  ) -> dict[str, str]:
-        """Compare the checksums, and return the property that records it.
-
+        :returns: the property that records the result
         :raises Refused: the disk is wrong
+        :raises Failed: this computer cannot verify it
         """
-        algorithm = new['os_hash_algo']
-        if algorithm not in hashlib.algorithms_available:
-            raise errors.Failed(
-                f'this computer cannot compute checksums with {algorithm}, '
-                'which Glance uses')
+        expected = replacing.sum_of(new)
+        wanted = self._settings.verify or self._settings.old == choices.DELETE
+        if not wanted or annotations.of(new).verified == expected:
+            return {}
 
         def tell(fraction: float | None) -> None:
-            self.told('verifying', fraction)
-            self.cloud.clock.pause(0)
+            self._on_progress('verifying', fraction)
+            self._cloud.clock.pause(0)
 
         tell(None)
         try:
-            found = verify.sum_of_disk(
-                self.cloud, old, algorithm, verify.Confinement(
-                    self.settings.sandbox, self.settings.deadline), tell)
-        except errors.MigrationError:
+            verify.check_sum(self._cloud, old, expected, tell,
+                             self._settings.sandbox, self._settings.deadline)
+        except errors.Failed as error:
+            self._remember(new['id'], error)
             raise
-        except exceptions.XsConvertError as error:
-            reason = f'it cannot be verified: {error}'
-            self._remember(new, names.FAILED, reason)
-            raise errors.Failed(reason) from error
-        if found != new['os_hash_value']:
-            reason = (f'the {algorithm} of the disk is {found}, but Glance '
-                      f'has {new["os_hash_value"]}')
-            self._remember(new, names.REFUSED, reason)
-            raise errors.Refused(reason)
-        return {names.VERIFIED: f'{algorithm}:{found}'}
-
-    # Replacing the old image with the new one.
-
-    def _published(self, new: cloud_.Image,
-                   ) -> tuple[cloud_.Image, cloud_.Image]:
-        """Publish the new image to its users.
-
-        This gets both images again, because they may have changed: first the
-        old one, because it is the one that another command changes last.
-
-        :returns: both images
-        """
-        self.told('publishing', None)
-        old = self.cloud.image(self.old_id)
-        new = self._present(new['id'])
-        if names.SOURCE in new:
-            return old or self._old(), new
-        if old is None:
-            self.cloud.delete(new['id'])
-            raise errors.Skipped('it has been deleted')
-        if new['owner'] != old['owner'] or new['status'] != 'active':
-            raise errors.Failed('somebody else has changed the new image')
-        if old['visibility'] == record.SHARED:
-            new = self._share(old, new)
-        if names.SOURCE in new:
-            return old, new
-        try:
-            # Glance refuses to remove what another command has removed.
-            return old, self.cloud.patch(
-                new['id'], record.last(old, new, _times(new)))
-        except errors.Conflict:
-            new = self._present(new['id'])
-            if names.SOURCE not in new:
-                raise
-            return old, new
-
-    def _share(self, old: cloud_.Image, new: cloud_.Image) -> cloud_.Image:
-        """Share the new image with the same projects, still hidden."""
-        members = self.cloud.members(old['id'])
-        if not members:
-            return new
-        new = self.cloud.patch(new['id'], record.changes(
-            new, {'visibility': record.SHARED}))
-        undecided = []
-        for project, status in members.items():
-            self.cloud.add_member(new['id'], project)
-            try:
-                if status != 'pending':
-                    self.cloud.set_member_status(new['id'], project, status)
-            except errors.NotAllowed:
-                undecided.append(project)
-        if undecided:
-            self._notes.append('these members must accept the new image '
-                               'themselves: ' + ', '.join(undecided))
-        return new
-
-    def _replace(self, old: cloud_.Image, new: cloud_.Image) -> None:
-        """Replace the old image, which no earlier step changes."""
-        wanted: dict[str, Any] = {names.REPLACED_BY: new['id']}
-        retired = set(old.get(names.RETIRED, '').split())
-        kind = self.settings.old
-        if kind == DELETE and old['protected']:
-            self._notes.append(
-                'the old image is protected, so it was hidden, not deleted')
-            kind = HIDE
-        if kind != KEEP and not old['os_hidden']:
-            wanted['os_hidden'] = True
-            retired.add(names.HIDDEN)
-        if kind == DEACTIVATE and old['status'] == 'active':
-            self.cloud.set_active(old['id'], False)
-            retired.add(names.DEACTIVATED)
-        if retired:
-            wanted[names.RETIRED] = ' '.join(sorted(retired))
-        changes = record.changes(old, wanted)
-        if changes:
-            self.cloud.patch(old['id'], changes)
-        if kind == DELETE:
-            self._delete_old(old, new)
-
-    def _delete_old(self, old: cloud_.Image, new: cloud_.Image) -> None:
-        now = self._present(new['id'])
-        if now['status'] != 'active' or now.get(names.VERIFIED) != _sum_of(
-                now):
-            raise errors.Failed('the new image has changed since it was '
-                                'verified')
-        try:
-            self.cloud.delete(old['id'])
-        except errors.Conflict as error:
-            self._notes.append(
-                f'the old image was hidden, not deleted: {error}')
-
-
-def _sum_of(image: cloud_.Image) -> str:
-    """Return Glance's checksum as a property records it."""
-    return f'{image["os_hash_algo"]}:{image["os_hash_value"]}'
-
-
-def _said(task: dict[str, Any] | None) -> str:
-    return text.printable((task or {}).get('message') or '')
-
-
-def _times(new: cloud_.Image) -> dict[str, str]:
-    """Return the properties for the end and the time of the migration."""
-    now = datetime.datetime.now(datetime.timezone.utc)
-    made = datetime.datetime.fromisoformat(
-        new['created_at'].replace('Z', '+00:00'))
-    return {
-        names.MIGRATED_AT: now.strftime('%Y-%m-%dT%H:%M:%SZ'),
-        names.SECONDS: f'{max((now - made).total_seconds(), 0):.0f}',
-    }
+        return {names.VERIFIED: expected}

@@ -10,7 +10,7 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""Waiting: how long before a request is repeated, or asked about again."""
+"""The pauses before a request or a question is repeated."""
 
 from collections.abc import Iterator
 import random
@@ -18,12 +18,18 @@ import threading
 
 #: How often a request is repeated before the cloud counts as unreachable.
 RETRIES = 8
+#: The same of services that a migration can do without.
+RETRIES_OF_OTHERS = 4
 _FIRST = 0.5
 _LONGEST = 30.0
 #: How often an import is asked about, in seconds.
 _POLL_FIRST = 0.2
 _POLL_LONGEST = 3.0
 _POLL_GROWTH = 1.1
+#: How long to wait before hosts are asked again that have enough to convert,
+#: in seconds.
+_TURN_FIRST = 5.0
+_TURN_LONGEST = 60.0
 
 _random = random.SystemRandom()
 
@@ -52,13 +58,16 @@ class Clock:
         return self._end.is_set()
 
     def pause(self, seconds: float) -> None:
-        """:raises Interrupted: the command ends"""
+        """Wait.
+
+        :raises Interrupted: the command ends
+        """
         if self._end.wait(seconds * self._scale):
             raise Interrupted
 
 
 def back_off(retries: int = RETRIES) -> Iterator[float]:
-    """Growing pauses before repetitions, in seconds.
+    """Yield growing pauses before repetitions, in seconds.
 
     Each is random within a factor of two, so that clients that were turned
     away at the same time do not come back at the same time.
@@ -70,8 +79,16 @@ def back_off(retries: int = RETRIES) -> Iterator[float]:
 
 
 def polls() -> Iterator[float]:
-    """Pauses between questions about an import, in seconds."""
+    """Yield pauses between questions about an import, in seconds."""
     pause = _POLL_FIRST
     while True:
         yield pause * _random.uniform(0.8, 1.2)
         pause = min(_POLL_GROWTH * pause, _POLL_LONGEST)
+
+
+def turns() -> Iterator[float]:
+    """Yield pauses before hosts are asked again to convert an image."""
+    pause = _TURN_FIRST
+    while True:
+        yield pause * _random.uniform(0.5, 1.0)
+        pause = min(2 * pause, _TURN_LONGEST)

@@ -17,10 +17,11 @@ from collections.abc import Sequence
 import dataclasses
 
 from glance_xs_convert import limits
-from glance_xs_convert.migrate import candidates
 from glance_xs_convert.migrate import cloud as cloud_
 from glance_xs_convert.migrate import errors
+from glance_xs_convert.migrate import inventory
 from glance_xs_convert.migrate import methods
+from glance_xs_convert import terms
 from glance_xs_convert import text
 
 
@@ -36,20 +37,23 @@ class Finding:
     sentence: str
 
 
-def look(cloud: cloud_.Cloud, rows: Sequence[candidates.Row], wanted: str,
-         ) -> list[Finding]:
+def check(cloud: cloud_.Cloud, rows: Sequence[inventory.Row], wanted: str,
+          ) -> list[Finding]:
     """Check the cloud for the images that are waiting.
 
     :param wanted: the chosen method
     """
-    waiting = [row for row in rows if row.state == candidates.WAITING]
-    return [_method(cloud, wanted), _plugin(rows),
-            *_quotas(cloud, waiting), _room(waiting)]
+    waiting = [row for row in rows if row.state == inventory.WAITING]
+    return [_check_method(cloud, wanted), _check_plugin(rows),
+            *_check_quotas(cloud, waiting), _describe_room(waiting)]
 
 
 def check_stores(cloud: cloud_.Cloud, stores: Iterable[str]) -> None:
-    """:raises WrongArguments: a store does not exist"""
-    known = cloud.stores() if stores else []
+    """Check that stores exist.
+
+    :raises WrongArguments: one of them does not
+    """
+    known = cloud.imports.stores() if stores else []
     unknown = sorted(set(stores) - set(known))
     if unknown:
         raise errors.WrongArguments(
@@ -57,29 +61,30 @@ def check_stores(cloud: cloud_.Cloud, stores: Iterable[str]) -> None:
             f'{", ".join(known) or "a single store without a name"}')
 
 
-def _method(cloud: cloud_.Cloud, wanted: str) -> Finding:
+def _check_method(cloud: cloud_.Cloud, wanted: str) -> Finding:
     try:
-        method = methods.choose(cloud, wanted)
+        method = methods.choose(cloud, wanted).current
     except errors.CannotMigrate as error:
         return Finding(False, str(error))
-    way = ("the cloud's hosts download the archives"
-           if method.name == methods.DOWNLOAD
+    way = ("the cloud's hosts download the archives, if allowed_ports in "
+           '[import_filtering_opts] lets them'
+           if method.name == terms.DOWNLOAD
            else 'this computer passes the archives on')
     return Finding(True, f'import method {method.name}: {way}')
 
 
-def _plugin(rows: Iterable[candidates.Row]) -> Finding:
-    if any(row.state == candidates.DONE for row in rows):
+def _check_plugin(rows: Iterable[inventory.Row]) -> Finding:
+    if any(row.state == inventory.DONE for row in rows):
         return Finding(True, 'the import plugin has converted images before')
     return Finding(True, 'the API does not show whether the import plugin is '
                    'on; if it does not convert the first image, the command '
                    'stops')
 
 
-def _quotas(cloud: cloud_.Cloud, waiting: Sequence[candidates.Row],
-            ) -> list[Finding]:
-    """Compare the quotas of the user's project with the need."""
-    usage = cloud.usage()
+def _check_quotas(cloud: cloud_.Cloud, waiting: Sequence[inventory.Row],
+                  ) -> list[Finding]:
+    """Compare what is left of the project's quotas with the need."""
+    usage = cloud.imports.usage()
     if not usage:
         return [Finding(True, 'there are no quotas')]
     needed = {'image_count_total': len(waiting),
@@ -95,7 +100,7 @@ def _quotas(cloud: cloud_.Cloud, waiting: Sequence[candidates.Row],
     return findings
 
 
-def _room(waiting: Sequence[candidates.Row]) -> Finding:
+def _describe_room(waiting: Sequence[inventory.Row]) -> Finding:
     """Say what space the stores and the staging areas need."""
     if not waiting:
         return Finding(True, 'no images are waiting')
@@ -107,5 +112,5 @@ def _room(waiting: Sequence[candidates.Row]) -> Finding:
         'the staging area needs space for an archive and its disk per job')
 
 
-def _archives(rows: Iterable[candidates.Row]) -> int:
+def _archives(rows: Iterable[inventory.Row]) -> int:
     return sum(row.size or 0 for row in rows)

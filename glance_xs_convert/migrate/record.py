@@ -18,8 +18,10 @@ import json
 from typing import Any
 
 from glance_xs_convert import limits
-from glance_xs_convert.migrate import cloud
+from glance_xs_convert.migrate import annotations
+from glance_xs_convert.migrate import images
 from glance_xs_convert.migrate import names
+from glance_xs_convert import terms
 
 Change = dict[str, Any]
 
@@ -30,39 +32,37 @@ _ATTRIBUTES = frozenset((
     'os_hash_value', 'os_hidden', 'owner', 'protected', 'schema', 'self',
     'size', 'status', 'stores', 'tags', 'updated_at', 'virtual_size',
     'visibility'))
-_RESERVED_PREFIX = 'os_glance_'
-_SIGNATURE_PREFIX = 'img_signature'
 #: What is copied as it is.
 _COPIED_ATTRIBUTES = ('name', 'min_ram', 'os_hidden', 'protected', 'tags')
 SHARED = 'shared'
 PRIVATE = 'private'
 
 
-def is_signed(image: cloud.Image) -> bool:
+def is_signed(image: images.Image) -> bool:
     """Whether the image has a signature of its data."""
-    return any(name.startswith(_SIGNATURE_PREFIX) for name in image)
+    return any(name.startswith(terms.SIGNATURE_PREFIX) for name in image)
 
 
-def properties(image: cloud.Image) -> dict[str, Any]:
-    """The properties of an image that a new one gets.
+def properties(image: images.Image) -> dict[str, Any]:
+    """Return the properties of an image that a new one gets.
 
-    Not a signature: it is one of the archive.
+    A signature is not one of them, since it applies to the archive.
     """
     return {name: value for name, value in image.items()
             if name not in _ATTRIBUTES and name not in names.OWN
-            and not name.startswith((_RESERVED_PREFIX, _SIGNATURE_PREFIX))}
+            and not name.startswith((terms.RESERVED_PREFIX,
+                                     terms.SIGNATURE_PREFIX))}
 
 
-def first(old: cloud.Image, new_id: str, foreign: bool) -> dict[str, Any]:
-    """The initial attributes of a new image: private and hidden.
+def initial_attributes(old: images.Image, is_foreign: bool) -> dict[str, Any]:
+    """Return the initial attributes of a new image: private and hidden.
 
-    :param foreign: whether the old image belongs to a project other than the
-                    user's, so that the owner must be set
+    :param is_foreign: whether the owner must be set, because the old image
+                       belongs to another project than the user's
     """
     copied = properties(old)
     made = {
         **copied,
-        'id': new_id,
         'name': old['name'],
         'disk_format': old['disk_format'],
         'container_format': old['container_format'],
@@ -71,17 +71,16 @@ def first(old: cloud.Image, new_id: str, foreign: bool) -> dict[str, Any]:
         'min_disk': old['min_disk'],
         'min_ram': old['min_ram'],
         'tags': sorted(old['tags']),
-        names.MIGRATING: old['id'],
         names.COPIED: json.dumps(sorted(copied)),
     }
-    if foreign:
+    if is_foreign:
         made['owner'] = old['owner']
     return made
 
 
-def last(old: cloud.Image, new: cloud.Image, more: Mapping[str, str],
-         ) -> list[Change]:
-    """The changes that complete the new image and publish it to its users.
+def final_changes(old: images.Image, new: images.Image,
+                  more: Mapping[str, str]) -> list[Change]:
+    """Return the changes that complete the new image and publish it.
 
     They do not restore the properties that the import plugin has removed.
 
@@ -92,19 +91,24 @@ def last(old: cloud.Image, new: cloud.Image, more: Mapping[str, str],
     wanted = {name: old[name] for name in _COPIED_ATTRIBUTES}
     wanted['visibility'] = old['visibility']
     wanted['min_disk'] = max(old['min_disk'], -(-new['size'] // limits.GIB))
-    copied = set(json.loads(new.get(names.COPIED, '[]')))
+    copied = set(annotations.of(new).copied)
     now = properties(old)
-    taken_off = copied - set(new)
+    removed = copied - set(new)
+    notes = annotations.of(new)
+    if notes.adapted_by or notes.not_adapted:
+        # The devices of a guest on Xen are not those of the adapted one.
+        removed |= {name for name in names.DEVICES if name in new}
     wanted |= {name: value for name, value in now.items()
-               if name not in taken_off}
+               if name not in removed}
     wanted |= {names.SOURCE: old['id'], **more}
-    gone = [name for name in (*copied, *names.PROVISIONAL)
-            if name in new and name not in wanted]
+    gone = [name for name in (*copied & set(properties(new)),
+                              *names.PROVISIONAL)
+            if name in new and name not in wanted and name not in removed]
     return [*changes(new, wanted), *removals(gone)]
 
 
-def changes(image: cloud.Image, wanted: Mapping[str, Any]) -> list[Change]:
-    """The operations that give an image attributes and properties."""
+def changes(image: images.Image, wanted: Mapping[str, Any]) -> list[Change]:
+    """Return the operations that give an image attributes and properties."""
     return [{'op': 'replace' if name in image else 'add',
              'path': _path(name), 'value': value}
             for name, value in wanted.items()
@@ -112,7 +116,7 @@ def changes(image: cloud.Image, wanted: Mapping[str, Any]) -> list[Change]:
 
 
 def removals(gone: Iterable[str]) -> list[Change]:
-    """The operations that take properties off an image that has them."""
+    """Return the operations that remove properties that an image has."""
     return [{'op': 'remove', 'path': _path(name)} for name in sorted(gone)]
 
 

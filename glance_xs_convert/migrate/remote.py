@@ -20,6 +20,7 @@ from glance_xs_convert import limits
 from glance_xs_convert.migrate import cloud as cloud_
 from glance_xs_convert.migrate import errors
 from glance_xs_convert.migrate import patience
+from glance_xs_convert import text
 
 _CHUNK = limits.MIB
 
@@ -52,7 +53,10 @@ class RemoteFile(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int:
-        """:raises Unreachable: the download breaks off again and again"""
+        """Read what has arrived of the archive.
+
+        :raises Unreachable: the download breaks off again and again
+        """
         pauses = patience.back_off()
         while not self._rest and self._position < self.size:
             try:
@@ -63,7 +67,7 @@ class RemoteFile(io.RawIOBase):
                 if pause is None:
                     raise errors.Unreachable(
                         f'image {self._image_id} cannot be downloaded: '
-                        f'{error}') from error
+                        f'{text.one_line(error)}') from error
                 self._cloud.clock.pause(pause)
         part = self._rest[:len(buffer)]
         buffer[:len(part)] = part
@@ -77,7 +81,7 @@ class RemoteFile(io.RawIOBase):
 
     def _fetch(self) -> None:
         if self._response is None:
-            self._response = self._cloud.open_data(
+            self._response = self._cloud.images.open_data(
                 self._image_id, self._position)
             self._chunks = self._response.iter_content(_CHUNK)
         chunk = next(self._chunks, b'')
@@ -98,23 +102,27 @@ class OneWay(io.RawIOBase):
     The requests library sends it with a Content-Length, and cannot resend it.
 
     :param source: file to read from its current position on
+    :param length: number of bytes that are left in it
     """
 
-    def __init__(self, source: RemoteFile) -> None:
+    def __init__(self, source: io.RawIOBase, length: int) -> None:
         super().__init__()
         self._source = source
-        self._length = len(source)
+        self._length = length
         self._begun = False
 
     def __len__(self) -> int:
-        """:raises Unreachable: it has been read from"""
+        """Return how many bytes the request sends.
+
+        :raises Unreachable: it has been read from
+        """
         if self._begun:
             raise errors.Unreachable(
                 'the upload to the staging area broke off')
         return self._length
 
     def tell(self) -> int:
-        """Return 0, as requests subtracts the position from the length."""
+        """Return 0, because requests subtracts the position."""
         return 0
 
     def readable(self) -> bool:
@@ -122,4 +130,4 @@ class OneWay(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int:
         self._begun = True
-        return self._source.readinto(buffer)
+        return self._source.readinto(buffer) or 0

@@ -18,13 +18,13 @@ import dataclasses
 import logging
 import threading
 import time
-from typing import Protocol
 
-from glance_xs_convert.migrate import candidates
 from glance_xs_convert.migrate import cloud as cloud_
 from glance_xs_convert.migrate import errors
+from glance_xs_convert.migrate import inventory
 from glance_xs_convert.migrate import migration
 from glance_xs_convert.migrate import patience
+from glance_xs_convert import text
 
 LOG = logging.getLogger(__name__)
 
@@ -46,40 +46,45 @@ class Outcome:
     :ivar notes: notes for the operator
     """
 
-    row: candidates.Row
+    row: inventory.Row
     seconds: float = 0.0
     disk: int = 0
     notes: tuple[str, ...] = ()
 
 
-class Watch(Protocol):
-    """An observer of the progress, which several threads call."""
+class Watch:
+    """An observer of the progress, which several threads call.
 
-    def started(self, row: candidates.Row) -> None:
+    A subclass shows what it chooses.
+    """
+
+    def started(self, row: inventory.Row) -> None:
         """An image has begun."""
 
-    def told(self, row: candidates.Row, stage: str, fraction: float | None,
-             ) -> None:
+    def advanced(self, row: inventory.Row, stage: str,
+                 fraction: float | None) -> None:
         """An image has reached a stage, with a progress from 0 to 1."""
 
     def ended(self, outcome: Outcome) -> None:
         """An image has ended."""
 
+    def said(self, sentence: str) -> None:
+        """There is something to tell that concerns all images."""
 
-def to_do(rows: Iterable[candidates.Row], settings: migration.Settings,
-          bring_up: bool) -> Iterator[candidates.Row]:
+
+def to_do(rows: Iterable[inventory.Row], settings: migration.Settings,
+          ) -> Iterator[inventory.Row]:
     """Yield the images that a run processes.
 
-    :param bring_up: whether to apply the settings for old images to those of
-                     earlier runs, too
+    Those of earlier runs belong to them if the operator has chosen what
+    happens to old images, or if their members had to accept the new ones.
     """
-    wanted = {candidates.WAITING, candidates.RUNNING, candidates.FAILED}
-    if bring_up:
-        wanted.add(candidates.DONE)
     for row in rows:
-        if row.state in wanted and not (
-                (row.refused and not settings.retry)
-                or (row.state == candidates.DONE and row.old_is_gone)):
+        if row.state == inventory.DONE:
+            if not row.old_is_gone and (settings.old or row.is_awaiting):
+                yield row
+        elif row.state != inventory.SKIPPED and (
+                settings.retry or not row.is_refused):
             yield row
 
 
@@ -87,9 +92,9 @@ class Runner:
     """Migrates images in several threads.
 
     :param cloud: the cloud
-    :param settings: how
+    :param settings: how to migrate
     :param jobs: the most images at a time
-    :param watch: is told what goes on
+    :param watch: an observer of the progress
     """
 
     def __init__(self, cloud: cloud_.Cloud, settings: migration.Settings,
@@ -98,8 +103,9 @@ class Runner:
         self._settings = settings
         self._jobs = jobs
         self._watch = watch
+        settings.methods.say = watch.said
         self._lock = threading.Lock()
-        self._rows: Iterator[candidates.Row] = iter(())
+        self._rows: Iterator[inventory.Row] = iter(())
         self._outcomes: list[Outcome] = []
         self._stopped = threading.Event()
         self._unreachable = 0
@@ -122,7 +128,7 @@ class Runner:
         self._cloud.clock.end()
         return False
 
-    def run(self, rows: Iterable[candidates.Row]) -> list[Outcome]:
+    def run(self, rows: Iterable[inventory.Row]) -> list[Outcome]:
         """Migrate images, and return the result of each that has begun."""
         self._rows = iter(rows)
         threads = [threading.Thread(target=self._work, daemon=True,
@@ -144,45 +150,46 @@ class Runner:
             start = time.monotonic()
             self._watch.started(row)
             outcome = dataclasses.replace(
-                self._migrated(row), seconds=time.monotonic() - start)
+                self._migrate(row), seconds=time.monotonic() - start)
             with self._lock:
                 self._outcomes.append(outcome)
             self._watch.ended(outcome)
 
-    def _next(self) -> candidates.Row | None:
+    def _next(self) -> inventory.Row | None:
         with self._lock:
             return None if self._stopped.is_set() else next(self._rows, None)
 
-    def _migrated(self, row: candidates.Row) -> Outcome:
-        def told(stage: str, fraction: float | None) -> None:
-            self._watch.told(row, stage, fraction)
+    def _migrate(self, row: inventory.Row) -> Outcome:
+        def on_progress(stage: str, fraction: float | None) -> None:
+            self._watch.advanced(row, stage, fraction)
 
         task = migration.Migration(
-            self._cloud, self._settings, row.id, row.new_id, told)
-        state, reason = candidates.FAILED, ''
+            self._cloud, self._settings, row.id, row.new_id, on_progress)
+        state, reason = inventory.FAILED, ''
         try:
-            result = (task.retire() if row.state == candidates.DONE
+            result = (task.retire() if row.state == inventory.DONE
                       else task.run())
         except patience.Interrupted:
-            state = candidates.RUNNING
+            state = inventory.RUNNING
             reason = 'interrupted: the next run continues it'
         except errors.Skipped as error:
-            state, reason = candidates.SKIPPED, str(error)
+            state, reason = inventory.SKIPPED, str(error)
         except errors.MigrationError as error:
             reason = str(error)
-            self._consider(error)
+            self._stop_for(error)
         except Exception as error:  # One image must not end the others.
             LOG.exception('Image %s', row.id)
-            reason = f'unexpected {type(error).__name__}: {error}'
+            reason = (f'unexpected {type(error).__name__}: '
+                      f'{text.one_line(error)}')
         else:
             self._unreachable = 0
             return Outcome(
-                dataclasses.replace(row, state=candidates.DONE, reason='',
+                dataclasses.replace(row, state=inventory.DONE, reason='',
                                     new_id=result.new_id),
                 disk=result.size, notes=result.notes)
         return Outcome(dataclasses.replace(row, state=state, reason=reason))
 
-    def _consider(self, error: errors.MigrationError) -> None:
+    def _stop_for(self, error: errors.MigrationError) -> None:
         """Stop if other images would fail like this one."""
         with self._lock:
             if isinstance(error, errors.Unreachable):

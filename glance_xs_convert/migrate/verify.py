@@ -24,22 +24,24 @@ archive that cannot be converted from the pipe is copied to another such file.
 from collections.abc import Callable
 from collections.abc import Iterator
 import contextlib
-import dataclasses
 import hashlib
 import math
 import os
 import select
 import sys
-import tempfile
 import threading
-from typing import IO
 
 from glance_xs_convert import exceptions
 from glance_xs_convert import limits
 from glance_xs_convert.migrate import cloud as cloud_
+from glance_xs_convert.migrate import errors
+from glance_xs_convert.migrate import images
 from glance_xs_convert.migrate import remote
+from glance_xs_convert import publish
 from glance_xs_convert.worker import parent
 from glance_xs_convert.worker import protocol
+
+Tell = Callable[[float | None], None]
 
 _CHUNK = limits.MIB
 #: How often the thread checks whether it must end, in milliseconds.
@@ -53,50 +55,68 @@ _CURED_BY_A_FILE = (
     exceptions.DamagedVhd, exceptions.NotDifferencing)
 
 
-@dataclasses.dataclass(frozen=True)
-class Confinement:
-    """What is imposed on the process that converts.
+def check_sum(cloud: cloud_.Cloud, old: images.Image, expected: str,
+              tell: Tell, sandbox: str, deadline: float) -> None:
+    """Convert an old image here, and compare the checksum of the disk.
 
-    :ivar sandbox: one of ``protocol.SANDBOXES``
-    :ivar deadline: longest time without progress, in seconds
+    :param expected: an algorithm and a sum, such as ``sha512:0a1b…``
+    :param tell: see :func:`sum_of_disk`
+    :param sandbox: see :func:`sum_of_disk`
+    :param deadline: see :func:`sum_of_disk`
+    :raises Refused: the disk has another checksum
+    :raises Failed: the checksum cannot be computed here
+    :raises MigrationError: the download fails
     """
+    algorithm, _, wanted = expected.partition(':')
+    if algorithm not in hashlib.algorithms_available:
+        raise errors.Failed(
+            f'this computer cannot compute checksums with {algorithm}, which '
+            'Glance uses')
+    try:
+        found = sum_of_disk(cloud, old, algorithm, tell, sandbox, deadline)
+    except errors.MigrationError:
+        raise
+    except exceptions.XsConvertError as error:
+        raise errors.Failed(f'it cannot be verified: {error}') from error
+    if found != wanted:
+        raise errors.Refused(f'the {algorithm} of the disk is {found}, but '
+                             f'Glance has {wanted}')
 
-    sandbox: str = protocol.BEST_EFFORT
-    deadline: float = math.inf
 
-
-def sum_of_disk(cloud: cloud_.Cloud, old: cloud_.Image, algorithm: str,
-                confinement: Confinement,
-                tell: Callable[[float | None], None]) -> str:
+def sum_of_disk(cloud: cloud_.Cloud, old: images.Image, algorithm: str,
+                tell: Tell, sandbox: str = protocol.BEST_EFFORT,
+                deadline: float = math.inf) -> str:
     """Convert an old image here, and return the sum of the disk.
 
     :param old: an active image
     :param algorithm: a name that hashlib knows
-    :param tell: is called now and then with the progress, from 0 to 1, and
-                 may raise
+    :param tell: called now and then with the progress, from 0 to 1; what it
+                 raises ends the conversion
+    :param sandbox: one of ``protocol.SANDBOXES``
+    :param deadline: longest time without progress, in seconds
     :returns: hexadecimal digits
     :raises XsConvertError: the archive is refused, or there is no room
     :raises MigrationError: the download fails
     """
     def converted(source: int) -> str:
-        with _scratch() as disk:
+        with publish.scratch_file() as disk:
             parent.convert(
                 source, disk.fileno(),
-                protocol.Request(limits.Limits(),
-                                 sandbox=confinement.sandbox),
+                protocol.Request(limits.Limits(), sandbox=sandbox),
                 python=parent.interpreter(sys.executable),
                 on_progress=lambda latest: tell(
                     min(latest.source_read / max(old['size'], 1), 1.0)),
-                progress_timeout=confinement.deadline)
+                progress_timeout=deadline)
             os.lseek(disk.fileno(), 0, os.SEEK_SET)
             return _sum(disk.fileno(), hashlib.new(algorithm),
                         lambda: tell(1.0))
 
     try:
-        with _opened(cloud, old) as archive, _piped(archive) as source:
+        with _download(cloud, old) as archive, _piped(archive) as source:
             return converted(source)
     except _CURED_BY_A_FILE as refusal:
-        with _opened(cloud, old) as archive, _scratch() as file:
+        with (_download(cloud, old) as archive,
+              publish.scratch_file() as file):
             try:
                 while chunk := archive.read(_CHUNK):
                     file.write(chunk)
@@ -109,12 +129,8 @@ def sum_of_disk(cloud: cloud_.Cloud, old: cloud_.Image, algorithm: str,
             return converted(file.fileno())
 
 
-def _opened(cloud: cloud_.Cloud, old: cloud_.Image) -> remote.RemoteFile:
+def _download(cloud: cloud_.Cloud, old: images.Image) -> remote.RemoteFile:
     return remote.RemoteFile(cloud, old['id'], old['size'])
-
-
-def _scratch() -> IO[bytes]:
-    return tempfile.TemporaryFile(prefix='glance-xs-convert-')
 
 
 @contextlib.contextmanager

@@ -14,16 +14,16 @@
 
 from oslo_config import cfg
 
-from glance_xs_convert.plugin import opts
+from glance_xs_convert import options
 
 CONF = cfg.CONF
-CONF.register_opts(opts.OPTS, group=opts.GROUP)
+CONF.register_opts(options.OPTS, group=options.GROUP)
 
 
 def is_selected(disk_format: str | None, container_format: str | None,
                 ) -> bool:
     """Whether the plugin converts images of these formats."""
     containers = ['ovf']
-    if CONF[opts.GROUP].convert_bare_vhd:
+    if CONF[options.GROUP].convert_bare_vhd:
         containers.append('bare')
     return disk_format == 'vhd' and container_format in containers

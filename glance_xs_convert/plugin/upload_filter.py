@@ -26,11 +26,13 @@ Source for the effects of the requests: Glance, ``api/v2/image_data.py`` and
 
 from collections.abc import Callable
 from collections.abc import Iterable
+from collections.abc import Iterator
+import contextlib
 import os
-import re
 from typing import Any
 
 from glance.common import wsgi
+from glance.common import wsgi_app
 from glance import gateway
 from glance import housekeeping
 from oslo_config import cfg
@@ -38,39 +40,70 @@ from oslo_log import log as logging
 import webob  # type: ignore[import-untyped]
 import webob.exc  # type: ignore[import-untyped]
 
+from glance_xs_convert import options
+from glance_xs_convert.plugin import image_requests
 from glance_xs_convert.plugin import import_filter
-from glance_xs_convert.plugin import keeper
-from glance_xs_convert.plugin import opts
+from glance_xs_convert.plugin import keeping
+from glance_xs_convert.plugin import permissions
 from glance_xs_convert.plugin import selection
-from glance_xs_convert.plugin import staging
+from glance_xs_convert.recovery import staging
+from glance_xs_convert.recovery import tickets
+from glance_xs_convert import terms
 
 LOG = logging.getLogger(__name__)
 
 CONF = cfg.CONF
-CONF.register_opts(opts.OPTS, group=opts.GROUP)
+CONF.register_opts(options.OPTS, group=options.GROUP)
 CONF.import_opt('enabled_import_methods', 'glance.common.config')
 CONF.import_opt('image_import_plugins',
                 'glance.async_.flows.api_image_import',
                 group='image_import_opts')
 
-Application = import_filter.Application
+Application = image_requests.Application
 
 REFUSAL = ('This cloud does not accept uploads of data for '
            '{disk_format}/{container_format} images, because Glance would '
-           'store it unconverted. Import the image instead, for example with '
-           '"openstack image create --import" or "glance '
-           'image-create-via-import".')
+           # Clients would show quotes as entities of HTML.
+           'store it unconverted. Import the image instead: with the command '
+           'openstack image create --import, for example, or glance '
+           'image-create-via-import.')
+
+#: Glance would accept the data, and keep it in its own working area.
+RESERVED = "The store {} is reserved for Glance's own use."
 
 #: If two requests stage data for one image at the same moment, both may fail
 #: in Glance and leave data behind.
 BUSY = 'Another request is uploading data for image {id}.'
 
-#: The path of an upload after Glance's version negotiation.
-_UPLOAD = re.compile('(/v2/images/[^/]+)/file/?')
-#: The image property that names the task which imports the image.
-_IMPORT_TASK = 'os_glance_import_task'
-#: The image property that names the host whose staging area has the data.
-_STAGE_HOST = 'os_glance_stage_host'
+
+class _Busy(Exception):
+    """Another request of this host uploads data for the image."""
+
+
+@contextlib.contextmanager
+def _alone(image_id: str) -> Iterator[None]:
+    """Keep other uploads of this host away from an image.
+
+    :raises _Busy: there is one, in this process or in another one
+    """
+    box = tickets.Box(keeping.tickets(), tickets.UPLOAD_SUFFIX)
+
+    def check() -> str:
+        if any(written == image_id for _, written in box.held()):
+            raise _Busy
+        return image_id
+
+    try:
+        ticket = box.draw(check)
+    except OSError:
+        LOG.exception('The upload to image %s is not kept apart from others',
+                      image_id)
+        yield
+        return
+    try:
+        yield
+    finally:
+        ticket.release()
 
 
 class UploadFilter:
@@ -83,55 +116,65 @@ class UploadFilter:
     def __init__(self, application: Application, refuses: bool) -> None:
         self.application = application
         self.refuses = refuses
-        self._uploads: dict[str, object] = {}
 
-    def __call__(self, environ: import_filter.Environ, start_response: Any,
+    def __call__(self, environ: image_requests.Environ, start_response: Any,
                  ) -> Iterable[bytes]:
-        if environ['REQUEST_METHOD'] == 'PUT':
-            upload = _UPLOAD.fullmatch(environ.get('PATH_INFO', ''))
-            if upload:
-                request = wsgi.Request(environ)
-                answer: Application = self._answer(request, upload[1])
-                return answer(environ, start_response)
-        return self.application(environ, start_response)
+        found = image_requests.of(environ)
+        if found is None or found.action != image_requests.UPLOAD:
+            return self.application(environ, start_response)
+        request = wsgi.Request(environ)
+        answer: Application = self._answer(request, found.image_id)
+        return answer(environ, start_response)
 
-    def _answer(self, request: Any, path: str) -> Any:
+    def _answer(self, request: Any, image_id: str) -> Any:
         """Return the application that answers an upload.
 
-        :param path: path of the image's record
+        :param image_id: ID of the image in the path
         """
-        found = self._send(import_filter.record(request, path))
+        found = self._send(import_filter.record(request, image_id))
         if found.status_int != 200:
             return found
         image = found.json
         # The status does not matter: Glance refuses data for an image that
         # does not expect any, and another request may change the status at
         # any moment.
-        if (not selection.is_selected(
-                image['disk_format'], image['container_format'])
-                or _is_misdirected(request)):
+        if not selection.is_selected(
+                image['disk_format'], image['container_format']):
             return self.application
         if self.refuses:
             return webob.exc.HTTPConflict(REFUSAL.format(**image))
-        upload = object()
-        if self._uploads.setdefault(path, upload) is not upload:
-            return webob.exc.HTTPConflict(BUSY.format(**image))
-        try:
-            return self._import(request, path, image)
-        finally:
-            del self._uploads[path]
+        store = request.headers.get('X-Image-Meta-Store')
+        if CONF.enabled_backends and store in wsgi_app.RESERVED_STORES:
+            return webob.exc.HTTPBadRequest(RESERVED.format(store))
+        if _is_unknown(store):
+            return self.application
+        refusal = permissions.refusal_of_upload(request.context, image['id'])
+        if refusal is not None:
+            return refusal
+        return self._import_alone(request, image)
 
-    def _import(self, request: Any, path: str, image: dict[str, Any]) -> Any:
+    def _import_alone(self, request: Any, image: dict[str, Any]) -> Any:
+        """Import the body, unless another upload to the image is under way.
+
+        Only who may upload gets here: others could keep the owner out.
+        """
+        try:
+            with _alone(image['id']):
+                return self._import(request, image)
+        except _Busy:
+            return webob.exc.HTTPConflict(BUSY.format(**image))
+
+    def _import(self, request: Any, image: dict[str, Any]) -> Any:
         """Stage the body and start the import.
 
         :returns: a response, which in case of an error is Glance's own
         """
         staged = begun = False
         try:
-            response = self._send(_with_body(request, f'{path}/stage'))
+            response = self._send(_to_stage(request, image['id']))
             staged = response.status_int < 400
             if staged:
-                response = self._send(_to_import(request, f'{path}/import'))
+                response = self._send(_to_import(request, image['id']))
                 begun = response.status_int < 400
         finally:
             if not begun:
@@ -145,31 +188,34 @@ class UploadFilter:
         return request.get_response(self.application)
 
 
-def _with_body(request: Any, path: str) -> Any:
-    """Return the request for another path, with its unread body."""
-    return wsgi.Request({**request.environ, 'PATH_INFO': path})
+def _to_stage(request: Any, image_id: str) -> Any:
+    """Return the request to stage the unread body of a request."""
+    return wsgi.Request({
+        **request.environ, 'REQUEST_METHOD': 'PUT', 'QUERY_STRING': '',
+        'PATH_INFO': image_requests.path(image_id, image_requests.STAGE)})
 
 
-def _to_import(request: Any, path: str) -> Any:
+def _to_import(request: Any, image_id: str) -> Any:
     """Return a request to import the staged data.
 
     It keeps a header ``X-Image-Meta-Store``, which names the store of an
     import as it does for an upload.
     """
-    copy = import_filter.record(request, path)
+    copy = import_filter.record(request, image_id)
+    copy.environ['PATH_INFO'] = image_requests.path(
+        image_id, image_requests.IMPORT)
     copy.method = 'POST'
     copy.content_type = 'application/json'
-    copy.json = {'method': {'name': opts.UPLOAD_METHOD}}
+    copy.json = {'method': {'name': terms.DIRECT}}
     return copy
 
 
-def _is_misdirected(request: Any) -> bool:
-    """Whether the request names a store that does not exist.
+def _is_unknown(store: str | None) -> bool:
+    """Whether there is no such store.
 
     Glance refuses an upload to it before the body is read, but an import only
     after the body is staged.
     """
-    store = request.headers.get('X-Image-Meta-Store')
     stores = CONF.enabled_backends
     return bool(stores and store is not None and store not in stores)
 
@@ -197,14 +243,14 @@ def _take_back(context: Any, before: dict[str, Any], path: str, staged: bool,
     """Remove a staged file unless it belongs to another request."""
     repo = gateway.Gateway().get_repo(context)
     image = repo.get(before['id'])
-    task = image.extra_properties.get(_IMPORT_TASK)
+    task = image.extra_properties.get(terms.LOCK)
     if image.status == 'queued':
         staging.remove(path)
     elif (staged and image.status == 'uploading'
-          and task == before.get(_IMPORT_TASK)):
+          and task == before.get(terms.LOCK)):
         staging.remove(path)
         image.status = 'queued'
-        image.extra_properties.pop(_STAGE_HOST, None)
+        image.extra_properties.pop(terms.STAGE_HOST, None)
         repo.save(image, from_state='uploading')
 
 
@@ -218,9 +264,9 @@ def filter_factory(global_conf: dict[str, str], **local_conf: str,
     :returns: a function that puts the filters before an application, without
               the one for uploads if it has nothing to do
     """
-    keeper.keeper.start()
-    action = CONF[opts.GROUP].on_plain_upload
-    missing = opts.missing_for_uploads(
+    keeping.keeper.start()
+    action = CONF[options.GROUP].on_plain_upload
+    missing = options.missing_for_uploads(
         CONF.enabled_import_methods,
         CONF.image_import_opts.image_import_plugins)
     if action == 'convert' and missing:

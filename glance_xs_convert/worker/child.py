@@ -13,6 +13,8 @@
 """The process that reads an image, which ``parent`` starts."""
 
 from collections.abc import Callable
+from collections.abc import Iterator
+from collections.abc import Sequence
 import contextlib
 import io
 import os
@@ -23,21 +25,21 @@ import time
 from typing import BinaryIO
 from typing import cast
 
-from glance_xs_convert.converter.containers import ova_xml
 from glance_xs_convert.converter import convert
 from glance_xs_convert import exceptions
 from glance_xs_convert import progress
+from glance_xs_convert import results
 from glance_xs_convert.worker import privileges
 from glance_xs_convert.worker import protocol
 from glance_xs_convert.worker import resources
 from glance_xs_convert.worker import sandbox
+from glance_xs_convert.worker import supervisor
 
 _STDIN = 0
 _STDOUT = 1
 _STDERR = 2
 
-Outcome = protocol.Outcome | protocol.Assessment | protocol.Findings
-Work = Callable[[protocol.Job, progress.Progress], Outcome]
+Work = Callable[[protocol.Job, progress.Progress], protocol.Result]
 
 
 class Stopped(BaseException):
@@ -76,14 +78,13 @@ def main() -> int:
 
     :returns: the exit status
     """
+    supervisor.divide()
     signal.signal(signal.SIGTERM, _exit)
     signal.signal(signal.SIGXCPU, _stop_for_cpu_time)
-    # uWSGI's threads block signals, and their children inherit this.
-    signal.pthread_sigmask(signal.SIG_SETMASK, ())
     output = Output()
     job = protocol.decode_job(_read_line())
     try:
-        outcome = _run(job, output)
+        line = protocol.encode_result(_run(job, output))
     except Stopped as stopped:
         error = stopped.error
     except exceptions.XsConvertError as refusal:
@@ -92,16 +93,17 @@ def main() -> int:
         error = exceptions.LimitExceeded(
             'the conversion needs more memory than is allowed')
     else:
-        output.write(protocol.encode_outcome(outcome))
-        return 0
+        output.write(line)
+        # There is nothing left to do, and the parent waits.
+        os._exit(0)
     output.write(protocol.encode_error(error))
     return 1
 
 
-def _run(job: protocol.Job, output: Output) -> Outcome:
+def _run(job: protocol.Job, output: Output) -> protocol.Result:
     request = job.request
     work = _work(job.operation)
-    resources.restrict(request)
+    resources.restrict(job)
     privileges.enter_empty_network()
     if request.sandbox != protocol.OFF:
         output.write(protocol.encode_confinement(
@@ -121,57 +123,83 @@ def _work(operation: str) -> Work:
 
         return lambda job, latest: probe.look()
     sandbox.load_late()
-    return _convert if operation == protocol.CONVERT else _check
+    works: dict[str, Work] = {
+        protocol.CONVERT: _convert, protocol.CONVERT_ALL: _convert_all,
+        protocol.CHECK: _check,
+        protocol.INSPECT: _inspect, protocol.DESCRIBE: _describe}
+    return works[operation]
 
 
 def _convert(job: protocol.Job, latest: progress.Progress,
-             ) -> protocol.Outcome:
-    source, target = _descriptors(job.source, job.target)
+             ) -> results.ConversionResult:
     request = job.request
-    try:
-        result = convert.convert(
-            _opened(source), target, limits=request.limits, progress=latest,
+    [target] = job.targets
+    with _emptied_on_failure(job.targets):
+        return convert.convert(
+            _source(job), target, limits=request.limits, progress=latest,
             disk=request.disk, digest=request.digest)
+
+
+def _convert_all(job: protocol.Job, latest: progress.Progress,
+                 ) -> results.AllDisks:
+    with _emptied_on_failure(job.targets):
+        return convert.convert_all(
+            _source(job), job.targets, limits=job.request.limits,
+            progress=latest)
+
+
+@contextlib.contextmanager
+def _emptied_on_failure(targets: Sequence[int]) -> Iterator[None]:
+    """Empty the files if they are not completed.
+
+    The parent removes them, unless it has been killed.
+    """
+    try:
+        yield
     except BaseException:
-        # The parent removes the file, unless it has been killed.
-        with contextlib.suppress(OSError):
-            os.ftruncate(target, 0)
+        for target in targets:
+            with contextlib.suppress(OSError):
+                os.ftruncate(target, 0)
         raise
-    return protocol.Outcome(
-        result.virtual_size, max(1, len(result.layers)),
-        result.bytes_written, result.source_size, result.source_sha256,
-        _guest(result.guest),
-        None if result.disk is None else result.disk.label)
-
-
-def _guest(found: ova_xml.Guest | None) -> protocol.Guest | None:
-    if found is None:
-        return None
-    return protocol.Guest(
-        found.name, f'{found.product} {found.version}'.strip(),
-        found.firmware, found.is_paravirtualized)
 
 
 def _check(job: protocol.Job, latest: progress.Progress,
-           ) -> protocol.Assessment:
-    [source] = _descriptors(job.source)
-    result = convert.check(_opened(source), limits=job.request.limits,
+           ) -> results.CheckResult:
+    result = convert.check(
+        _source(job), limits=job.request.limits, progress=latest,
+        disk=job.request.disk, with_map=bool(job.targets))
+    for target in job.targets:
+        if result.disk_map is not None:
+            _write_map(target, result.disk_map.packed)
+    return result
+
+
+def _write_map(target: int, packed: bytes) -> None:
+    if len(packed) > protocol.MAX_MAP:
+        raise exceptions.LimitExceeded(
+            'the map of the disk is too long, because it changes from layer '
+            'to layer too often')
+    view = memoryview(packed)
+    while view:
+        view = view[os.write(target, view):]
+
+
+def _inspect(job: protocol.Job, latest: progress.Progress,
+             ) -> results.Inspection:
+    return convert.inspect(_source(job), limits=job.request.limits,
                            progress=latest, disk=job.request.disk)
-    start = result.first_sectors
-    hints = start.hint, None if result.guest is None else result.guest.hint
-    return protocol.Assessment(
-        result.virtual_size, max(1, len(result.layers)), result.source_size,
-        result.allocated, result.room, start.partition_table,
-        start.has_efi_system_partition, start.has_boot_code,
-        [hint for hint in hints if hint])
 
 
-def _descriptors(*descriptors: int | None) -> list[int]:
-    return [one for one in descriptors if one is not None]
+def _describe(job: protocol.Job, latest: progress.Progress,
+              ) -> results.Description:
+    return convert.describe(_source(job), limits=job.request.limits,
+                            progress=latest)
 
 
-def _opened(descriptor: int) -> BinaryIO:
-    return cast(BinaryIO, io.FileIO(descriptor, closefd=False))
+def _source(job: protocol.Job) -> BinaryIO:
+    if job.source is None:
+        raise ValueError('the job has no source')
+    return cast(BinaryIO, io.FileIO(job.source, closefd=False))
 
 
 def _exit(signal_number: int, frame: object) -> None:

@@ -20,6 +20,7 @@ import signal
 _PR_SET_PDEATHSIG = 1
 _PR_SET_DUMPABLE = 4
 _PR_CAPBSET_DROP = 24
+_PR_SET_CHILD_SUBREAPER = 36
 _PR_SET_NO_NEW_PRIVS = 38
 _PR_CAP_AMBIENT = 47
 _PR_CAP_AMBIENT_CLEAR_ALL = 4
@@ -56,6 +57,16 @@ def enter_empty_network() -> None:
 def end_with_parent() -> None:
     """Let the kernel kill the process when its parent ends."""
     _prctl(ctypes.CDLL(None), _PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def adopt_descendants() -> None:
+    """Become the parent of descendants whose own parents have ended."""
+    _prctl(ctypes.CDLL(None), _PR_SET_CHILD_SUBREAPER, 1)
+
+
+def refuse_inspection() -> None:
+    """Keep other processes of the same user out of this one's memory."""
+    _prctl(ctypes.CDLL(None), _PR_SET_DUMPABLE, 0)
 
 
 def drop() -> None:

@@ -18,6 +18,7 @@ import contextlib
 import fcntl
 import os
 import selectors
+import signal
 import subprocess  # nosec B404
 import sys
 import time
@@ -33,6 +34,8 @@ _CHILD = 'glance_xs_convert.worker.child'
 #: How long the parent waits for messages before it checks the time, in
 #: seconds.
 _TICK = 2 * protocol.REPORT_INTERVAL
+#: How long a child that was killed may take to be gone, in seconds.
+_DYING = 10.0
 _PIPE_SIZE = 64 * 1024
 #: How much of the child's standard error is kept, in bytes, and how much it
 #: may write there.
@@ -64,17 +67,17 @@ class Child:
         self._errors = bytearray()
         self._errors_size = 0
         with contextlib.ExitStack() as stack:
-            source, target = (
-                None if descriptor is None
-                else stack.enter_context(_duplicate(descriptor))
-                for descriptor in (job.source, job.target))
-            self._process = _start(python, [
-                one for one in (source, target) if one is not None])
+            source = None if job.source is None else stack.enter_context(
+                _duplicate(job.source))
+            targets = tuple(stack.enter_context(_duplicate(target))
+                            for target in job.targets)
+            self._process = _start(
+                python, [one for one in (source, *targets) if one is not None])
         self._stdin, self._stdout, self._stderr = map(_pipe, (
             self._process.stdin, self._process.stdout, self._process.stderr))
         with contextlib.suppress(BrokenPipeError):
             self._stdin.write(protocol.encode_job(protocol.Job(
-                job.operation, job.request, source, target)))
+                job.operation, job.request, source, targets)))
 
     def __enter__(self) -> 'Child':
         return self
@@ -108,18 +111,32 @@ class Child:
                 self._count(len(ready) + len(lines), len(rest))
                 yield lines
 
+    def wait(self) -> int | None:
+        """Wait until the child has ended of its own accord.
+
+        Everything that it has started has ended, too.
+
+        :returns: its exit status, or None if it does not end
+        """
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            return self._process.wait(protocol.GRACE)
+        return None
+
     def end(self) -> int | None:
-        """End the child, unless it has ended already.
+        """End the child and its process group, unless they have ended.
 
         :returns: its exit status, or None if it does not end
         """
         for pipe in (self._stdin, self._stdout):
             with contextlib.suppress(OSError):
                 pipe.close()
-        for _ in range(2):
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                return self._process.wait(protocol.GRACE)
-            self._process.kill()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            return self._process.wait(protocol.GRACE)
+        # Until the child is waited for, nobody else can have the number.
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            return self._process.wait(_DYING)
         return None
 
     def last_words(self) -> str:
@@ -154,7 +171,7 @@ class Child:
         self._heard += events
         elapsed = time.monotonic() - self._started
         if (self._heard > _BURST + _RATE * elapsed
-                or unfinished > protocol.MAX_LINE):
+                or unfinished > protocol.MAX_RESULT):
             raise Flood
 
 
@@ -165,12 +182,11 @@ def _start(python: str, descriptors: Sequence[int],
         # Otherwise each thread reserves gigabytes of address space.
         'MALLOC_ARENA_MAX': '1',
         'PATH': os.defpath,
-        'PYTHONPATH': os.pathsep.join(
-            path for path in sys.path if os.path.isabs(path)),
+        'PYTHONPATH': os.pathsep.join(_path()),
     }
     try:
         return subprocess.Popen(  # nosec B603
-            [python, '-m', _CHILD], bufsize=0, stdin=subprocess.PIPE,
+            [python, '-Sm', _CHILD], bufsize=0, stdin=subprocess.PIPE,
             stdout=subprocess.PIPE, stderr=subprocess.PIPE,
             pass_fds=descriptors, env=environment, cwd='/',
             start_new_session=True)
@@ -178,6 +194,17 @@ def _start(python: str, descriptors: Sequence[int],
         raise exceptions.ConverterStopped(
             f'the converter cannot be run with {python}: {error.strerror}'
         ) from error
+
+
+def _path() -> list[str]:
+    """Return where the child looks for modules.
+
+    It does not run what site-packages may run at the start, which takes time,
+    and tells where a package is that was installed to be edited.
+    """
+    package = os.path.dirname(os.path.dirname(os.path.dirname(
+        os.path.abspath(__file__))))
+    return [path for path in (*sys.path, package) if os.path.isabs(path)]
 
 
 @contextlib.contextmanager

@@ -17,22 +17,30 @@ and keeps this pipe open. When the pipe closes, because the parent gives up or
 is gone, the child ends. The child writes lines of JSON to its standard output:
 first its confinement, then its progress, and finally the result or an error.
 Each of these lines is an object with one member, whose name is the kind of the
-message and whose value is another object.
+message and whose value has the fields of a dataclass. The dataclass says which
+values are valid (see ``bounds``).
 """
 
 import dataclasses
 import json
-from typing import Any
+from typing import Annotated
 
+from glance_xs_convert import bounds
 from glance_xs_convert import exceptions
 from glance_xs_convert import limits
 from glance_xs_convert import progress
+from glance_xs_convert import results
 from glance_xs_convert import text
 
 #: The operations of a child.
 CONVERT = 'convert'
+CONVERT_ALL = 'convert_all'
 CHECK = 'check'
+INSPECT = 'inspect'
+DESCRIBE = 'describe'
 PROBE = 'probe'
+#: Those that write disks.
+CONVERSIONS = (CONVERT, CONVERT_ALL)
 
 #: How strictly a child is confined before it reads an image.
 REQUIRED = 'required'
@@ -45,15 +53,18 @@ REPORT_INTERVAL = 0.5
 #: How long the child may take to end when told to, in seconds.
 GRACE = 5.0
 
-#: The longest line that a child writes, in bytes, and the longest sentence in
-#: it, in characters.
+#: The longest line that a child writes, in bytes; all but the result are
+#: shorter. The longest sentence in it, in characters.
+MAX_RESULT = limits.MIB
 MAX_LINE = 16 * 1024
 MAX_TEXT = 1000
+#: The largest map of a disk, in bytes.
+MAX_MAP = 64 * limits.MIB
 
 #: The kinds of messages.
 CONFINED = 'confined'
 PROGRESS = 'progress'
-OUTCOME = 'outcome'
+RESULT = 'result'
 ERROR = 'error'
 
 
@@ -84,16 +95,21 @@ class Request:
 class Job:
     """The child's instructions.
 
-    :ivar operation: ``CONVERT``, ``CHECK`` or ``PROBE``
+    :ivar operation: ``CONVERT``, ``CONVERT_ALL``, ``CHECK``, ``INSPECT``,
+                     ``DESCRIBE`` or ``PROBE``
     :ivar request: how to do the work
     :ivar source: descriptor of the archive; None for a probe
-    :ivar target: descriptor of the new disk; None unless one is written
+    :ivar targets: descriptors of files to write: of the new disks for a
+                   conversion; of the map for a check, if one is wanted
     """
 
     operation: str
     request: Request
     source: int | None = None
-    target: int | None = None
+    targets: tuple[int, ...] = ()
+
+
+_Sentences = Annotated[list[bounds.Name], bounds.AtMost(16)]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,73 +120,8 @@ class Confinement:
     :ivar missing: the other means and the reasons; empty if all are in force
     """
 
-    means: list[str]
-    missing: list[str]
-
-
-@dataclasses.dataclass(frozen=True)
-class Guest:
-    """The virtual machine of an export.
-
-    :ivar name: name of the machine
-    :ivar product: product that exported it, with its version
-    :ivar firmware: ``bios`` or ``uefi``; None if unknown
-    :ivar is_paravirtualized: whether XenServer loaded its kernel
-    """
-
-    name: str
-    product: str
-    firmware: str | None
-    is_paravirtualized: bool
-
-
-@dataclasses.dataclass(frozen=True)
-class Outcome:
-    """The result of a conversion, as the child reports it.
-
-    :ivar virtual_size: size of the raw disk, in bytes
-    :ivar layers: number of layers
-    :ivar bytes_written: bytes written to the raw disk
-    :ivar source_size: size of the archive, in bytes
-    :ivar source_sha256: SHA-256 of the archive in hexadecimal digits; empty if
-                         it was not requested
-    :ivar guest: virtual machine of an export; None for a chain of VHDs
-    :ivar disk: what the export calls the disk; None for a chain
-    """
-
-    virtual_size: int
-    layers: int
-    bytes_written: int
-    source_size: int
-    source_sha256: str
-    guest: Guest | None = None
-    disk: str | None = None
-
-
-@dataclasses.dataclass(frozen=True)
-class Assessment:
-    """What the parent learns of an archive that was checked.
-
-    :ivar virtual_size: of the raw disk, in bytes
-    :ivar layers: how many there are
-    :ivar source_size: of the archive, in bytes
-    :ivar allocated: bytes that the raw disk would occupy
-    :ivar room: bytes that have to be free before it is begun
-    :ivar partition_table: of the disk: ``GPT``, ``MBR`` or None
-    :ivar has_efi_system_partition: a UEFI firmware may boot from the disk
-    :ivar has_boot_code: a BIOS may boot from it
-    :ivar hints: why a guest will not boot from it; empty if it may
-    """
-
-    virtual_size: int
-    layers: int
-    source_size: int
-    allocated: int
-    room: int
-    partition_table: str | None
-    has_efi_system_partition: bool
-    has_boot_code: bool
-    hints: list[str]
+    means: _Sentences
+    missing: _Sentences
 
 
 @dataclasses.dataclass(frozen=True)
@@ -189,6 +140,22 @@ class Findings:
     processes: bool
 
 
+@dataclasses.dataclass(frozen=True)
+class Refusal:
+    """An error, whose members are those of ``XsConvertError``."""
+
+    kind: Annotated[str, bounds.Matches('[A-Za-z]{1,64}')]
+    reason: Annotated[str, bounds.Printable(10 * MAX_TEXT)]
+    member: bounds.Name | None
+    offset: bounds.Size | None
+
+
+Result = (results.ConversionResult | results.AllDisks
+          | results.CheckResult | results.Inspection | results.Description
+          | Findings)
+_Message = Confinement | progress.Progress | Refusal | Result
+
+
 def encode_job(job: Job) -> bytes:
     """Return the line with the child's job."""
     return json.dumps(dataclasses.asdict(job)).encode() + b'\n'
@@ -198,34 +165,41 @@ def decode_job(line: bytes) -> Job:
     """Decode the line of ``encode_job``; the parent is trusted."""
     fields = json.loads(line)
     request = fields.pop('request')
-    bounds = limits.Limits(**request.pop('limits'))
-    return Job(request=Request(limits=bounds, **request), **fields)
+    request['limits'] = limits.Limits(**request['limits'])
+    targets = tuple(fields.pop('targets'))
+    return Job(request=Request(**request), targets=targets, **fields)
 
 
 def encode_confinement(confinement: Confinement) -> bytes:
-    return _line(CONFINED, dataclasses.asdict(confinement))
+    return _line(CONFINED, confinement)
 
 
 def encode_progress(latest: progress.Progress) -> bytes:
-    fields = dataclasses.asdict(latest)
-    if latest.layer is not None:
-        fields['layer'] = text.printable(latest.layer)
-    return _line(PROGRESS, fields)
+    layer = latest.layer
+    return _line(PROGRESS, dataclasses.replace(
+        latest, layer=None if layer is None else text.printable(layer)))
 
 
-def encode_outcome(outcome: Outcome | Assessment | Findings) -> bytes:
-    return _line(OUTCOME, dataclasses.asdict(outcome))
+def encode_result(result: Result) -> bytes:
+    """Return the line with the result; a map is not part of it.
+
+    :raises LimitExceeded: the result is too long
+    """
+    if isinstance(result, results.CheckResult):
+        result = dataclasses.replace(result, disk_map=None)
+    line = _line(RESULT, result)
+    if len(line) > MAX_RESULT:
+        raise exceptions.LimitExceeded(
+            'the names in the image are too long, or there are too many')
+    return line
 
 
 def encode_error(error: exceptions.XsConvertError) -> bytes:
     member = error.member
-    return _line(ERROR, {
-        'name': type(error).__name__,
-        'reason': text.printable(error.reason, MAX_TEXT),
-        'member': None if member is None else text.printable(member),
-        'offset': error.offset,
-    })
+    return _line(ERROR, Refusal(
+        error.kind, text.printable(error.reason, MAX_TEXT),
+        None if member is None else text.printable(member), error.offset))
 
 
-def _line(kind: str, fields: dict[str, Any]) -> bytes:
-    return json.dumps({kind: fields}).encode() + b'\n'
+def _line(kind: str, message: _Message) -> bytes:
+    return json.dumps({kind: dataclasses.asdict(message)}).encode() + b'\n'

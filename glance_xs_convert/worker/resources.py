@@ -20,16 +20,19 @@ from glance_xs_convert.worker import protocol
 
 #: How much the process adds to its niceness, to run after others.
 _NICENESS = 10
-#: How many files it may have open; it only opens the package's own.
+#: How many files it may have open besides those that it writes; it only opens
+#: the package's own.
 _MAX_FILES = 64
 
 
-def restrict(request: protocol.Request) -> None:
+def restrict(job: protocol.Job) -> None:
     """Limit the process before it reads the image."""
+    request = job.request
     os.umask(0o077)
     _lower_priority()
-    _limit(resource.RLIMIT_FSIZE, request.limits.max_virtual_size)
-    _limit(resource.RLIMIT_NOFILE, _MAX_FILES)
+    _limit(resource.RLIMIT_FSIZE, request.limits.max_virtual_size
+           if job.operation in protocol.CONVERSIONS else protocol.MAX_MAP)
+    _limit(resource.RLIMIT_NOFILE, _MAX_FILES + len(job.targets))
     _limit(resource.RLIMIT_CORE, 0)
     if request.max_memory:
         _limit(resource.RLIMIT_AS, request.max_memory)

@@ -55,16 +55,15 @@ _LOADED_LATE = ('concurrent.futures.thread', 'traceback')
 _CODECS = ('ascii', 'latin-1', 'utf-16-be', 'utf-16-le')
 
 
-def enter(wanted: str, terminal: bool = False) -> protocol.Confinement:
+def enter(wanted: str) -> protocol.Confinement:
     """Confine the process, which must have loaded everything that it needs.
 
     :param wanted: ``protocol.REQUIRED`` or ``protocol.BEST_EFFORT``
-    :param terminal: whether the process may ask for the width of its terminal
     :returns: the means that are in force
     :raises SandboxIncomplete: all means are required, but one is missing
     """
     attempts = _Attempts()
-    calls = attempts.run(SECCOMP, lambda: seccomp.Filter(terminal))
+    calls = attempts.run(SECCOMP, seccomp.Filter)
     attempts.run(PRIVILEGES, privileges.drop)
     lacks = attempts.run(LANDLOCK, landlock.restrict)
     attempts.run(LIMITS, _allow_no_descriptors)
@@ -103,12 +102,9 @@ class _Attempts:
         return None
 
 
-def load_late(*modules: str) -> None:
-    """Load what Python and the C library would load on demand.
-
-    :param modules: names of further modules
-    """
-    for module in (*_LOADED_LATE, *modules):
+def load_late() -> None:
+    """Load what Python and the C library would load on demand."""
+    for module in _LOADED_LATE:
         importlib.import_module(module)
     for codec in _CODECS:
         codecs.lookup(codec)

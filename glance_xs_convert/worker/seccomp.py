@@ -44,15 +44,15 @@ _AT_EMPTY_PATH = 0x1000
 #: The commands of fcntl(2) that change nothing.
 _F_GETFD = 1
 _F_GETFL = 3
-#: The requests of ioctl(2) that ask about a terminal: TCGETS, TCGETS2, which
-#: newer C libraries use, and TIOCGWINSZ.
-_TERMINAL_QUESTIONS = (0x5401, 0x802C542A, 0x5413)
+#: The mode of fallocate(2) that makes a hole and keeps the size. Any other
+#: could take space that no byte of the disk needs.
+_FALLOC_PUNCH_HOLE = 3
 
 #: Calls that are allowed with any arguments. Names that the architecture does
 #: not have are ignored.
 _CALLS = (
     # Open files.
-    'close', 'fadvise64', 'fallocate', 'fdatasync', 'fstat', 'fstatfs',
+    'close', 'fadvise64', 'fdatasync', 'fstat', 'fstatfs',
     'fsync', 'ftruncate', 'lseek', 'poll', 'ppoll', 'pread64', 'preadv',
     'preadv2', 'pselect6', 'pwrite64', 'pwritev', 'pwritev2', 'read', 'readv',
     'select', 'write', 'writev',
@@ -87,12 +87,10 @@ class _Comparison(ctypes.Structure):
 class Filter:
     """A filter with which the kernel refuses all other calls.
 
-    :param terminal: whether to allow the questions whether an open file is a
-                     terminal, and how wide it is
     :raises Unavailable: the filter cannot be made
     """
 
-    def __init__(self, terminal: bool = False) -> None:
+    def __init__(self) -> None:
         if os.uname().machine not in _MACHINES:
             raise Unavailable(f'it is not supported on {os.uname().machine}')
         try:
@@ -103,9 +101,6 @@ class Filter:
         self._context = ctypes.c_void_p(self._library.seccomp_init(
             ctypes.c_uint32(_ERRNO | errno.EPERM)))
         self._fill()
-        if terminal:
-            for request in _TERMINAL_QUESTIONS:
-                self._allow('ioctl', (1, _EQUAL, request, 0))
 
     def load(self) -> None:
         """Put the filter in force, for all threads and for good.
@@ -132,6 +127,7 @@ class Filter:
         self._allow('mprotect', (2, _MASKED_EQUAL, _PROT_EXEC, 0))
         self._allow('newfstatat', (
             3, _MASKED_EQUAL, _AT_EMPTY_PATH, _AT_EMPTY_PATH))
+        self._allow('fallocate', (1, _EQUAL, _FALLOC_PUNCH_HOLE, 0))
         for command in (_F_GETFD, _F_GETFL):
             self._allow('fcntl', (1, _EQUAL, command, 0))
         for name in ('kill', 'tgkill'):

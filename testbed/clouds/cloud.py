@@ -11,10 +11,18 @@
 # under the License.
 
 
-"""A cloud for tests: a real Glance, with a Keystone that clouds share.
+"""A cloud for tests: a real Glance that is set up as others set it up.
+
+It has several worker processes and a database on MariaDB. What Glance may
+download from is its own default, plus what the documentation tells operators
+to set: the ports of the cloud's image endpoints and of the users' servers.
+Clouds of one process share the database server and Keystone.
 
 Everything that a service reads and writes (configuration, database, keys,
-logs, staging area, stores) is below a temporary directory.
+logs, staging area, stores) is below a temporary directory. To see or change
+what only an operator can, use ``Cloud.change_database``; to make requests
+fail, :mod:`testbed.clouds.failing`; to make snapshots as Nova and Cinder do,
+:mod:`testbed.clouds.snapshots`.
 """
 
 import atexit
@@ -26,13 +34,17 @@ import shlex
 import shutil
 import signal
 import sys
-import tempfile
 import time
 import typing
+import urllib.parse
 
 import glanceclient
 import openstack
 
+from testbed.clouds import ceph
+from testbed.clouds import databases
+from testbed.clouds import failing
+from testbed.clouds import foundation
 from testbed.clouds import haproxy
 from testbed.clouds import keystone
 from testbed.clouds import services
@@ -40,71 +52,24 @@ from testbed.clouds import services
 IMPORT_METHODS = ('glance-direct', 'web-download', 'glance-download',
                   'copy-image')
 IMPORT_SECONDS = 180
-TOKEN_SECONDS = 3600
+#: The states in which a task has ended.
+_FINAL = ('success', 'failure')
 CONVERTER = 'glance_xs_convert.worker.child'
 #: The first number of Glance's version.
 RELEASE = int(importlib.metadata.version('glance').partition('.')[0])
+#: How many worker processes a host of Glance has, on MariaDB.
+WORKERS = 2
+#: The ports from which Glance downloads by default.
+WEB_PORTS = (80, 443)
 
 _ROOT = pathlib.Path(__file__).parents[2]
 _HEALTH = '/healthcheck'
+_APPLICATION = 'glance.wsgi.api:application'
+_ON_SQLITE = 'testbed.clouds.glance_wsgi:application'
 _UPLOAD_FILTER = '''
 [filter:xs_convert_upload]
 use = egg:glance-xs-convert#xs_convert_upload
 '''
-
-
-class Foundation:
-    """The basis of clouds: a Keystone and an empty Glance database.
-
-    :param directory: directory for everything that the foundation reads and
-                      writes
-    :param detach: whether Keystone outlives this process
-    :param token_seconds: lifetime of a token
-    """
-
-    _shared: typing.ClassVar['Foundation | None'] = None
-
-    def __init__(self, directory: pathlib.Path, detach: bool = False,
-                 token_seconds: int = TOKEN_SECONDS) -> None:
-        self.directory = directory
-        self.keystone = keystone.Keystone(directory, detach, token_seconds)
-        self.database = directory / 'empty-glance.db'
-        self._ready = False
-        try:
-            self._start()
-        except BaseException:
-            self.keystone.service.close()
-            raise
-
-    @classmethod
-    def shared(cls) -> 'Foundation':
-        """Return the foundation that is removed when this process ends."""
-        if cls._shared is None:
-            cls._shared = cls(_temporary_directory())
-            atexit.register(cls._shared.close)
-        return cls._shared
-
-    def _start(self) -> None:
-        config = self.directory / 'etc' / 'glance-manage.conf'
-        services.write_config(
-            config, {'database': _database(self.database)})
-        db_sync = services.Command(
-            [services.script('glance-manage'), '--config-file', str(config),
-             'db_sync'], self.directory / 'log' / 'glance-manage.log',
-            services.environment(self.directory))
-        self.keystone.start()
-        db_sync.wait()
-
-    def wait(self) -> None:
-        """Wait until Keystone is up."""
-        if not self._ready:
-            self.keystone.wait()
-            self._ready = True
-
-    def close(self) -> None:
-        """Stop Keystone and remove the directory."""
-        self.keystone.service.close()
-        shutil.rmtree(self.directory, ignore_errors=True)
 
 
 def with_upload_filter(paste: str) -> str:
@@ -120,10 +85,11 @@ class _Host:
     """A host of Glance's API, with a staging area of its own.
 
     :param number: 0 for the first one
+    :param demo: whether it is that of a demonstration
     """
 
     def __init__(self, number: int, directory: pathlib.Path, server: str,
-                 detach: bool) -> None:
+                 demo: bool, detach: bool) -> None:
         suffix = '-%d' % number if number else ''
         self.etc = directory / 'etc' / ('glance' + suffix)
         self.paste = self.etc / 'glance-api-paste.ini'
@@ -131,27 +97,37 @@ class _Host:
         self.tasks = directory / ('tasks' + suffix)
         self.turns = directory / ('turns' + suffix)
         self.service = services.Service(
-            'glance-api' + suffix, 'testbed.clouds.glance_wsgi:application',
+            'glance-api' + suffix, _ON_SQLITE if demo else _APPLICATION,
             directory, services.environment(
                 directory, OS_GLANCE_CONFIG_DIR=str(self.etc),
                 PYTHONPATH=str(_ROOT)),
-            _HEALTH, server, detach)
+            _HEALTH, server, detach,
+            services.LOOPBACK if demo else services.own_address(),
+            1 if demo else WORKERS)
 
 
 class Cloud:
     """A Glance with a Keystone, as a context manager.
 
     :param stores: names of filesystem stores; the first is the default one
+    :param rbd_stores: names of further stores, which are on RBD: each has a
+                       pool of the Ceph that the clouds of a process share
     :param single_store: whether to use the old setup without store names, in
         which ``node_staging_uri`` is the staging area
     :param image_import_plugins: names of the plugins in their order
     :param xs_convert: options in the group ``[xs_convert]``
     :param options: further groups and options of Glance
     :param import_methods: import methods that users can choose from
+    :param sources: URLs of the servers that users may import from
+    :param allow_endpoint: whether the operator has let Glance download from
+        the port of its endpoint, as ``glance-download`` needs it
     :param server: ``gunicorn`` or ``uwsgi``
     :param staging: existing directory to use as the staging area
     :param edit_paste: function that edits the text of glance-api-paste.ini
-    :param detach: whether the services outlive this process
+    :param demo: have a cloud for a demonstration, on SQLite, with one worker
+                 process and on the loopback interface
+    :param detach: whether the services outlive this process; for the
+                   demonstration only
     :param hosts: how many there are of Glance; several share the database
                   and the stores, and are behind an HAProxy
     :param token_seconds: for how long a token is good; if it is not the
@@ -161,53 +137,94 @@ class Cloud:
     def __init__(
         self, *,
         stores: abc.Sequence[str] = ('fast',),
+        rbd_stores: abc.Sequence[str] = (),
         single_store: bool = False,
         image_import_plugins: abc.Sequence[str] = ('xs_convert',),
         xs_convert: abc.Mapping[str, typing.Any] | None = None,
         options: services.Options | None = None,
         import_methods: abc.Sequence[str] = IMPORT_METHODS,
+        sources: abc.Sequence[str] = (),
+        allow_endpoint: bool = True,
         server: str = 'gunicorn',
         staging: str | os.PathLike[str] | None = None,
         edit_paste: abc.Callable[[str], str] = str,
+        demo: bool = False,
         detach: bool = False,
         hosts: int = 1,
-        token_seconds: int = TOKEN_SECONDS,
+        token_seconds: int = foundation.TOKEN_SECONDS,
     ) -> None:
-        self.directory = _temporary_directory()
-        self.stores = ('images',) if single_store else tuple(stores)
-        self._hosts = [_Host(number, self.directory, server, detach)
+        self.directory = foundation.temporary_directory()
+        self.stores = (('images',) if single_store
+                       else (*stores, *rbd_stores))
+        self._pools = dict.fromkeys(rbd_stores, '')
+        self._hosts = [_Host(number, self.directory, server, demo, detach)
                        for number in range(hosts)]
         self._balancer: haproxy.Balancer | None = None
         if hosts > 1:
             self._balancer = haproxy.Balancer(
                 self.directory, [host.service.url for host in self._hosts],
-                _HEALTH, detach)
+                _HEALTH, services.own_address())
         if staging:
             self._hosts[0].staging = pathlib.Path(staging)
         self.region = ''
         self.names_stores = not single_store
+        self._demo = demo
         self._detach = detach
-        self._foundation: Foundation | None = None
+        self._foundation: foundation.Foundation | None = None
+        self._database = ''
         self._token_seconds = token_seconds
-        self._import_config = {
+        #: Plans failures of requests; not in a demonstration.
+        self.failing = failing.Failing(self.directory / 'failing')
+        self._import_config: dict[str, dict[str, typing.Any]] = {
             'image_import_opts': {
                 'image_import_plugins': services.bounded(
                     image_import_plugins)},
-            'import_filtering_opts': {
-                'allowed_hosts': services.bounded([services.LOOPBACK]),
-                'allowed_ports': services.bounded([])},
         }
+        if sources or allow_endpoint:
+            self._import_config['import_filtering_opts'] = self._filtering(
+                [*sources, self.url] if allow_endpoint else sources)
         if xs_convert:
             self._import_config['xs_convert'] = dict(xs_convert)
         self._import_methods = import_methods
         self._options = options or {}
         self._edit_paste = edit_paste
 
+    def _filtering(self, urls: abc.Sequence[str],
+                   ) -> dict[str, typing.Any]:
+        """What the documentation tells operators to set.
+
+        :param urls: what Glance is to be allowed to download from
+        """
+        ports = {urllib.parse.urlsplit(url).port or 80 for url in urls}
+        options = {'allowed_ports': services.bounded(
+            [*WEB_PORTS, *sorted(ports.difference(WEB_PORTS))])}
+        hosts = {urllib.parse.urlsplit(url).hostname for url in urls}
+        if services.LOOPBACK in hosts:
+            # Otherwise Glance does not download from there at all.
+            options['allowed_hosts'] = services.bounded(sorted(
+                str(host) for host in hosts))
+        return options
+
     @property
     def keystone(self) -> keystone.Keystone:
         """The Keystone of this Glance."""
+        return self.base.keystone
+
+    @property
+    def base(self) -> foundation.Foundation:
+        """What this cloud shares with others."""
         assert self._foundation is not None
-        return self._foundation.keystone
+        return self._foundation
+
+    @property
+    def turns(self) -> pathlib.Path:
+        """The ``lock_path`` of the first host's plugin."""
+        return self._hosts[0].turns
+
+    def tickets(self) -> list[str]:
+        """Return the names of the tickets of all hosts' imports."""
+        return sorted(path.name for host in self._hosts
+                      for path in host.turns.glob('*/*'))
 
     @property
     def staging(self) -> pathlib.Path:
@@ -234,17 +251,23 @@ class Cloud:
 
         :raises ServiceError: a service does not start
         """
-        if self._detach or self._token_seconds != TOKEN_SECONDS:
-            self._foundation = Foundation(
-                self.directory, self._detach, self._token_seconds)
+        own = self._token_seconds != foundation.TOKEN_SECONDS
+        if self._demo or own:
+            self._foundation = foundation.Foundation(
+                self.directory, self._demo, self._detach, self._token_seconds)
         else:
-            self._foundation = Foundation.shared()
+            self._foundation = foundation.Foundation.shared()
+        if self._pools:
+            # What is registered first is closed last.
+            ceph.Ceph.shared()
         if not self._detach:
             atexit.register(self.close)
         self._make_directories()
+        if self._pools:
+            self._make_pools()
+        self._database = self._foundation.new_database()
         for host in self._hosts:
             self._write_configuration(host)
-        shutil.copy(self._foundation.database, self._database)
         for host in self._hosts:
             host.service.start()
         if self._balancer:
@@ -258,20 +281,41 @@ class Cloud:
 
     def _make_directories(self) -> None:
         for store in self.stores:
-            self.store_path(store).mkdir(parents=True)
+            if store not in self._pools:
+                self.store_path(store).mkdir(parents=True)
         for host in self._hosts:
             for path in (host.staging, host.tasks):
                 path.mkdir(exist_ok=True)
 
+    def _make_pools(self) -> None:
+        for store in self._pools:
+            self._pools[store] = self.ceph.create_pool()
+        for host in self._hosts:
+            host.service.env['PYTHONPATH'] = os.pathsep.join(
+                [host.service.env['PYTHONPATH'], self.ceph.modules()])
+
     @property
-    def _database(self) -> pathlib.Path:
-        return self.directory / 'glance.db'
+    def ceph(self) -> ceph.Ceph:
+        """The Ceph of the stores on RBD."""
+        return ceph.Ceph.shared()
+
+    def pool(self, store: str) -> str:
+        """Return the name of the pool of a store on RBD."""
+        return self._pools[store]
+
+    def _paste(self, edit_paste: abc.Callable[[str], str]) -> str:
+        """Return the text of glance-api-paste.ini."""
+        paste = edit_paste(_packaged_paste())
+        if self._demo:
+            return paste
+        return failing.with_filter(paste, self.failing.directory)
 
     def _write_configuration(self, host: _Host) -> None:
         host.etc.mkdir(parents=True)
-        host.paste.write_text(self._edit_paste(_packaged_paste()))
+        host.paste.write_text(self._paste(self._edit_paste))
         imports = dict(self._import_config)
-        if len(self._hosts) > 1:
+        if not self._demo:
+            # Clouds of one machine must not wait for each other.
             imports['xs_convert'] = {
                 'lock_path': host.turns} | imports.get('xs_convert', {})
         services.write_config(host.etc / 'glance-image-import.conf', imports)
@@ -282,7 +326,7 @@ class Cloud:
                     self._import_methods),
                 'worker_self_reference_url': host.service.url,
             },
-            'database': _database(self._database),
+            'database': self.base.databases.options(self._database),
             'keystone_authtoken': self.keystone.middleware_options(),
             'oslo_concurrency': {'lock_path': self.directory / 'lock'},
             'paste_deploy': {'flavor': 'keystone', 'config_file': host.paste},
@@ -307,13 +351,17 @@ class Cloud:
             }
         options: dict[str, dict[str, typing.Any]] = {
             'DEFAULT': {'enabled_backends': ','.join(
-                '%s:file' % store for store in self.stores)},
+                '%s:%s' % (store, 'rbd' if store in self._pools else 'file')
+                for store in self.stores)},
             'glance_store': {'default_backend': self.stores[0]},
             'os_glance_staging_store': {datadir: host.staging},
             'os_glance_tasks_store': {datadir: host.tasks},
         }
         for store in self.stores:
-            options[store] = {datadir: self.store_path(store)}
+            options[store] = (
+                self.ceph.store_options(self._pools[store])
+                if store in self._pools
+                else {datadir: self.store_path(store)})
         return options
 
     def store_path(self, store: str | None = None) -> pathlib.Path:
@@ -321,7 +369,10 @@ class Cloud:
         return self.directory / 'stores' / (store or self.stores[0])
 
     def stored(self, store: str | None = None) -> list[str]:
-        """Return the names of the files in a store."""
+        """Return the names of the files or RBD images in a store."""
+        store = store or self.stores[0]
+        if store in self._pools:
+            return self.ceph.images(self._pools[store])
         return sorted(os.listdir(self.store_path(store)))
 
     def staged(self) -> list[str]:
@@ -342,10 +393,16 @@ class Cloud:
             'OS_PROJECT_DOMAIN_ID': 'default',
         }
 
-    def client(self, user: str = 'demo') -> typing.Any:
-        """Make a python-glanceclient for a user."""
-        return glanceclient.Client('2', session=self.keystone.session(user),
-                                   region_name=self.region)
+    def client(self, user: str = 'demo',
+               request_id: str | None = None) -> typing.Any:
+        """Make a python-glanceclient for a user.
+
+        :param request_id: the id that each of its requests bears, as those of
+                           a client with a global request id do
+        """
+        return glanceclient.Client(
+            '2', session=self.keystone.session(user),
+            region_name=self.region, global_request_id=request_id)
 
     def connection(self, user: str = 'demo') -> typing.Any:
         """Make an openstacksdk connection for a user."""
@@ -385,15 +442,30 @@ class Cloud:
         :param edit_paste: function that edits the packaged text
         """
         for host in self._hosts:
-            host.paste.write_text(edit_paste(_packaged_paste()))
+            host.paste.write_text(self._paste(edit_paste))
         self.restart_glance()
+
+    def change_database(self, *statements: databases.Statement) -> None:
+        """Change Glance's database, as only an operator can.
+
+        :param statements: each a statement, and the values for its ``%s``
+        """
+        self._mariadb.change(self._database, *statements)
+
+    def rows(self, statement: str, *values: typing.Any,
+             ) -> abc.Sequence[tuple[typing.Any, ...]]:
+        """Return what a statement finds in Glance's database."""
+        return self._mariadb.rows(self._database, statement, *values)
+
+    @property
+    def _mariadb(self) -> databases.MariaDB:
+        assert isinstance(self.base.databases, databases.MariaDB)
+        return self.base.databases
 
     def stop_command(self) -> str:
         """Return a shell command that stops and removes a detached cloud."""
         listeners: list[services.Listener] = [
             self.keystone.service, *(host.service for host in self._hosts)]
-        if self._balancer:
-            listeners.append(self._balancer)
         groups = [listener.group for listener in listeners]
         return 'kill -KILL -- %s; rm -r %s' % (
             ' '.join('-%d' % group for group in groups),
@@ -406,13 +478,23 @@ class Cloud:
             self._balancer.close()
         for host in self._hosts:
             host.service.close()
-        own = self._foundation is not Foundation._shared
-        if self._foundation is not None and own:
-            self._foundation.close()
-        elif self.region:
+        for pool in filter(None, self._pools.values()):
+            self.ceph.remove_pool(pool)
+        self._pools.clear()
+        if self._foundation is not None:
+            self._release_foundation(self._foundation)
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+    def _release_foundation(self, base: foundation.Foundation) -> None:
+        if not base.is_shared():
+            base.close()
+            return
+        if self.region:
             self.keystone.remove_region(self.region)
             self.region = ''
-        shutil.rmtree(self.directory, ignore_errors=True)
+        if self._database:
+            base.databases.drop(self._database)
+            self._database = ''
 
     def __enter__(self) -> 'Cloud':
         try:
@@ -428,7 +510,9 @@ class Cloud:
 
 def wait_for_import(client: typing.Any, image_id: str,
                     seconds: float = IMPORT_SECONDS) -> typing.Any:
-    """Wait until the image's newest task ends.
+    """Wait until the image's newest task ends, and the image is released.
+
+    Glance ends the task and releases the image one after the other.
 
     :param client: a python-glanceclient
     :returns: the task, as ``GET /v2/images/{image_id}/tasks`` gives it
@@ -436,11 +520,18 @@ def wait_for_import(client: typing.Any, image_id: str,
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         task = newest_task(client, image_id)
-        if task['status'] in ('success', 'failure'):
-            return task
+        if task['status'] in _FINAL and not _is_locked(client, image_id):
+            return newest_task(client, image_id)
         time.sleep(0.2)
     raise TimeoutError('import of %s is still %s' % (
         image_id, task['status']))
+
+
+def _is_locked(client: typing.Any, image_id: str) -> bool:
+    try:
+        return 'os_glance_import_task' in client.images.get(image_id)
+    except glanceclient.exc.HTTPNotFound:
+        return False
 
 
 def newest_task(client: typing.Any, image_id: str) -> typing.Any:
@@ -451,16 +542,10 @@ def newest_task(client: typing.Any, image_id: str) -> typing.Any:
     """
     tasks = client.http_client.get(
         '/v2/images/%s/tasks' % image_id)[1]['tasks']
-    return max(tasks, key=lambda task: task['created_at'])
-
-
-def _temporary_directory() -> pathlib.Path:
-    return pathlib.Path(tempfile.mkdtemp(prefix='glance-xs-convert-'))
-
-
-def _database(path: pathlib.Path) -> dict[str, typing.Any]:
-    return {'connection': 'sqlite:///%s?timeout=60' % path,
-            'sqlite_synchronous': False}
+    # Some databases keep whole seconds.
+    return max(tasks, key=lambda task: (
+        task['created_at'], task['status'] not in _FINAL,
+        task.get('updated_at') or ''))
 
 
 def _packaged_paste() -> str:

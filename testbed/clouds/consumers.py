@@ -27,7 +27,7 @@ import sys
 import threading
 import typing
 
-from testbed.clouds import keystone
+from testbed.clouds import foundation
 from testbed.clouds import services
 
 _ROOT = pathlib.Path(__file__).parents[2]
@@ -75,7 +75,7 @@ class Consumer:
 
     :param directory: directory for everything that the service reads and
                       writes
-    :param identity: the Keystone that knows the service
+    :param base: what the service shares with the clouds of this process
     :param region: the service's region
     """
 
@@ -86,10 +86,14 @@ class Consumer:
     #: Path of the API in the catalog.
     PATH: str
     HEALTH: str
+    #: Beginnings of the names of its databases, its own first.
+    DATABASES: abc.Sequence[str]
 
-    def __init__(self, directory: pathlib.Path, identity: keystone.Keystone,
+    def __init__(self, directory: pathlib.Path, base: foundation.Foundation,
                  region: str) -> None:
-        self._keystone = identity
+        self._base = base
+        self._databases = {
+            name: base.databases.create(name) for name in self.DATABASES}
         self._region = region
         self._etc = directory / 'etc' / self.NAME
         self._directory = directory
@@ -101,9 +105,10 @@ class Consumer:
                 'api_paste_config': self._paste(),
             },
             'api': {'auth_strategy': 'keystone'},
-            'database': self._database(self.NAME),
-            'api_database': self._database('nova_api'),
-            'keystone_authtoken': identity.middleware_options(),
+            'database': self._database(self.DATABASES[0]),
+            # Cinder has no such group, and ignores it.
+            'api_database': self._database(self.DATABASES[-1]),
+            'keystone_authtoken': base.keystone.middleware_options(),
             'neutron': {'endpoint_override': self._networks.url},
             'oslo_concurrency': {'lock_path': directory / 'lock'},
         })
@@ -113,8 +118,7 @@ class Consumer:
                 **self._where_configuration_is()), self.HEALTH)
 
     def _database(self, name: str) -> dict[str, typing.Any]:
-        return {'connection': 'sqlite:///%s/%s.db' % (self._directory, name),
-                'sqlite_synchronous': False}
+        return self._base.databases.options(self._databases[name])
 
     def _paste(self) -> str:
         """The path of the API's pipelines, which the package brings."""
@@ -153,7 +157,7 @@ class Consumer:
                            *arguments], 'manage')
             self.service.start()
             self.service.wait()
-            self._keystone.add_service(
+            self._base.keystone.add_service(
                 self.NAME, self.TYPE, self.service.url + self.PATH,
                 self._region)
         except BaseException:
@@ -164,6 +168,8 @@ class Consumer:
     def __exit__(self, *exc_info: object) -> None:
         self.service.close()
         self._networks.close()
+        for name in self._databases.values():
+            self._base.databases.drop(name)
 
 
 class Cinder(Consumer):
@@ -174,6 +180,7 @@ class Cinder(Consumer):
     APPLICATION = 'cinder.wsgi.api:application'
     PATH = '/v3'
     HEALTH = '/healthcheck'
+    DATABASES = ('cinder',)
 
     def _where_configuration_is(self) -> dict[str, str]:
         # oslo.config looks for it in the home directory.
@@ -193,6 +200,7 @@ class Nova(Consumer):
     APPLICATION = 'nova.wsgi.osapi_compute:application'
     PATH = '/v2.1'
     HEALTH = '/'
+    DATABASES = ('nova', 'nova_cell0', 'nova_api')
 
     def _where_configuration_is(self) -> dict[str, str]:
         self._etc.joinpath('api-paste.ini').symlink_to(self._paste())

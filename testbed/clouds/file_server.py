@@ -11,7 +11,7 @@
 # under the License.
 
 
-"""An HTTP server on the loopback interface, well behaved or not."""
+"""An HTTP server that users import images from, well behaved or not."""
 
 import contextlib
 import dataclasses
@@ -85,13 +85,18 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
 
 class FileServer:
-    """Serves files over HTTP until it is closed; a context manager."""
+    """Serves files over HTTP until it is closed; a context manager.
 
-    def __init__(self) -> None:
+    :param address: where it listens; by default where Glance downloads from
+    """
+
+    def __init__(self, address: str = '') -> None:
         self._pages: dict[str, _Page] = {}
         handler = type('Handler', (_Handler,), {'pages': self._pages})
         self._server = http.server.ThreadingHTTPServer(
-            (services.LOOPBACK, 0), handler)
+            (address or services.own_address(), 0), handler)
+        #: The server's URL, without a slash at its end.
+        self.url = 'http://%s:%d' % self._server.server_address[:2]
         self._server.daemon_threads = True
         threading.Thread(target=self._server.serve_forever,
                          daemon=True).start()
@@ -113,8 +118,7 @@ class FileServer:
             content = pathlib.Path(content)
         self._pages['/' + name] = _Page(content, drop_after,
                                         bytes_per_second, stall)
-        return 'http://%s:%d/%s' % (
-            services.LOOPBACK, self._server.server_port, name)
+        return '%s/%s' % (self.url, name)
 
     def close(self) -> None:
         """Stop serving."""

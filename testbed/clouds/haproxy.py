@@ -34,13 +34,14 @@ class Balancer(services.Listener):
     :param directory: where the log and the configuration are made
     :param urls: of the services
     :param health: a path that a service answers when it is up
-    :param detach: let it outlive this process
+    :param address: where it listens
     """
 
     def __init__(self, directory: pathlib.Path, urls: abc.Sequence[str],
-                 health: str, detach: bool = False) -> None:
-        super().__init__('haproxy', directory,
-                         services.environment(directory), health, detach)
+                 health: str, address: str) -> None:
+        super().__init__(
+            'haproxy', directory, services.environment(directory), health,
+            address=address)
         self._urls = urls
         self._config = self._workdir / 'haproxy.cfg'
 

@@ -10,22 +10,21 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""A Keystone on SQLite."""
+"""A Keystone for the clouds of a process."""
 
-import contextlib
 import functools
 import getpass
 import grp
 import itertools
 import os
 import pathlib
-import sqlite3
 import typing
 
 from keystoneauth1 import adapter
 from keystoneauth1.identity import v3
 from keystoneauth1 import session
 
+from testbed.clouds import databases
 from testbed.clouds import services
 
 PASSWORD = 'secret'
@@ -45,26 +44,25 @@ class Keystone:
     service user ``glance`` has the project ``service``.
 
     :param directory: directory for everything that Keystone reads and writes
+    :param database: where Keystone has its database
     :param detach: whether the service outlives this process
     :param token_seconds: lifetime of a token
     """
 
-    def __init__(self, directory: pathlib.Path, detach: bool = False,
+    def __init__(self, directory: pathlib.Path,
+                 database: databases.Databases, detach: bool = False,
                  token_seconds: int = 3600) -> None:
-        etc = directory / 'etc' / 'keystone'
-        self._config = etc / 'keystone.conf'
-        self._database = directory / 'keystone.db'
-        services.write_config(self._config, {
-            'database': {
-                'connection': 'sqlite:///%s' % self._database,
-                'sqlite_synchronous': False,
-            },
+        self._etc = directory / 'etc' / 'keystone'
+        self._config = self._etc / 'keystone.conf'
+        self._database = database
+        self._options: dict[str, dict[str, typing.Any]] = {
             'fernet_tokens': {'key_repository': directory / 'fernet'},
             'identity': {'password_hash_rounds': 4},
             'token': {'expiration': token_seconds},
-        })
+        }
         directory.joinpath('fernet').mkdir(mode=0o700)
-        env = services.environment(directory, OS_KEYSTONE_CONFIG_DIR=str(etc))
+        env = services.environment(
+            directory, OS_KEYSTONE_CONFIG_DIR=str(self._etc))
         self.service = services.Service(
             'keystone', 'keystone.wsgi.api:application', directory, env,
             '/v3', detach=detach)
@@ -73,6 +71,9 @@ class Keystone:
 
     def start(self) -> None:
         """Make the database and the keys, and start the service."""
+        services.write_config(self._config, self._options | {
+            'database': self._database.options(
+                self._database.create('keystone'))})
         setup = [
             self._manage('db_sync'),
             self._manage('fernet_setup',
@@ -81,15 +82,8 @@ class Keystone:
                          grp.getgrgid(os.getgid()).gr_name)]
         for command in setup:
             command.wait()
-        self._write_ahead()
         self.service.start()
         self._manage('bootstrap', '--bootstrap-password', PASSWORD).wait()
-
-    def _write_ahead(self) -> None:
-        # Keystone before 30 leaves reading transactions open, which would
-        # keep others from committing.
-        with contextlib.closing(sqlite3.connect(self._database)) as database:
-            database.execute('PRAGMA journal_mode = WAL')
 
     def _manage(self, *argv: str) -> services.Command:
         return services.Command(

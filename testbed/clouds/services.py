@@ -24,9 +24,11 @@ from collections import abc
 import configparser
 import contextlib
 import ctypes
+import functools
 import os
 import pathlib
 import shlex
+import shutil
 import signal
 import socket
 import subprocess
@@ -38,6 +40,8 @@ import urllib.error
 import urllib.request
 
 LOOPBACK = '127.0.0.1'
+#: From the documentation's range: no packet is sent there.
+_ELSEWHERE = ('192.0.2.1', 9)
 START_SECONDS = 120
 STOP_SECONDS = 10
 _BACKLOG = 128
@@ -79,9 +83,31 @@ def write_config(path: pathlib.Path, options: Options) -> None:
         parser.write(target)
 
 
-def bounded(names: abc.Iterable[str]) -> str:
+@functools.cache
+def own_address() -> str:
+    """Return an address of this machine that is not a loopback address.
+
+    Glance downloads nothing from loopback and link-local addresses. If the
+    machine has no other address, this is the loopback address nevertheless.
+    """
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as anywhere:
+        try:
+            anywhere.connect(_ELSEWHERE)
+        except OSError:
+            return LOOPBACK
+        found = str(anywhere.getsockname()[0])
+    return LOOPBACK if found.startswith('169.254.') else found
+
+
+def find_program(name: str) -> str | None:
+    """Return the path of a program, also of a server's in /usr/sbin."""
+    return shutil.which(name, path=os.pathsep.join(
+        [os.environ.get('PATH', os.defpath), '/usr/sbin', '/sbin']))
+
+
+def bounded(names: abc.Iterable[object]) -> str:
     """Return the value of a list option with brackets: ``[a,b]``."""
-    return '[%s]' % ','.join(names)
+    return '[%s]' % ','.join(map(str, names))
 
 
 def tail(log: pathlib.Path, lines: int = 40) -> str:
@@ -137,72 +163,69 @@ class Command:
                 shlex.join(self.argv), status, tail(self.log)))
 
 
-def _bound_socket() -> socket.socket:
+def _bound_socket(address: str) -> socket.socket:
     """A socket that keeps its port when it does not listen.
 
     The kernel takes back a port that it has chosen itself.
     """
     while True:
-        with socket.create_server((LOOPBACK, 0)) as chosen:
-            address = chosen.getsockname()
+        with socket.create_server((address, 0)) as chosen:
+            where = chosen.getsockname()
         bound = socket.socket()
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            bound.bind(address)
+            bound.bind(where)
         except OSError:  # Somebody else was faster.
             bound.close()
         else:
             return bound
 
 
-class Listener:
-    """A server on a port of its own, in its own process group.
+class Daemon:
+    """A server in its own process group.
 
-    :param name: name of the service and its log
+    :param name: name of the server and its log
     :param directory: directory for the log and the working directory
-    :param env: environment of the service
-    :param health: path that answers as soon as the service is up
-    :param detach: whether the service outlives this process
+    :param env: environment of the server
+    :param detach: whether the server outlives this process
     """
 
     def __init__(self, name: str, directory: pathlib.Path,
-                 env: abc.Mapping[str, str], health: str,
-                 detach: bool = False) -> None:
+                 env: abc.Mapping[str, str], detach: bool = False) -> None:
         self.name = name
-        self.env = env
+        self.env = dict(env)
         self.log = directory / 'log' / ('%s.log' % name)
         self._before_exec = None if detach else _end_with_parent
         self._process: subprocess.Popen[bytes] | None = None
         self._workdir = directory / 'run' / name
         for path in (self.log.parent, self._workdir):
             path.mkdir(parents=True, exist_ok=True)
-        self._socket = _bound_socket()
-        self._bind = 'fd://%d' % self._socket.fileno()
-        self.url = 'http://%s:%d' % self._socket.getsockname()
-        self._health_path = health
 
     @property
     def group(self) -> int:
-        """The ID of the service's process group."""
+        """The ID of the server's process group."""
         assert self._process is not None
         return self._process.pid
 
     def start(self) -> None:
-        """Start the service; :meth:`wait` returns when it is up."""
-        self._socket.listen(_BACKLOG)
+        """Start the server; :meth:`wait` returns when it is up."""
         with self.log.open('ab') as output:
             self._process = subprocess.Popen(
                 self._argv(), stdin=subprocess.DEVNULL, stdout=output,
                 stderr=subprocess.STDOUT, env=self.env, cwd=self._workdir,
-                pass_fds=[self._socket.fileno()], start_new_session=True,
+                pass_fds=self._descriptors(), start_new_session=True,
                 preexec_fn=self._before_exec)
 
     def _argv(self) -> list[str]:
         """The command line of the server."""
         raise NotImplementedError
 
+    def _descriptors(self) -> abc.Sequence[int]:
+        """The descriptors that the server inherits."""
+        return ()
+
     def wait(self) -> None:
-        """Wait until the service answers.
+        """Wait until the server answers.
 
         :raises ServiceError: if it ends instead, or takes too long
         """
@@ -216,12 +239,8 @@ class Listener:
             time.sleep(0.1)
 
     def _answers(self) -> bool:
-        try:
-            with urllib.request.urlopen(
-                    self.url + self._health_path, timeout=2):
-                return True
-        except OSError:
-            return False
+        """Whether the server is up."""
+        raise NotImplementedError
 
     def pids(self) -> list[int]:
         """Return the server's own processes: its master, then the workers."""
@@ -234,11 +253,9 @@ class Listener:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal_number)
         self._process.wait(STOP_SECONDS)
-        # It refuses connections now, as the port of a dead process does.
-        self._socket.shutdown(socket.SHUT_RDWR)
 
     def stop(self) -> None:
-        """End the service, gracefully if there is enough time."""
+        """End the server, gracefully if there is enough time."""
         if self._process is not None:
             self._process.terminate()
             with contextlib.suppress(subprocess.TimeoutExpired):
@@ -253,9 +270,52 @@ class Listener:
         self._process = None
 
     def close(self) -> None:
-        """End the service at once and release its port."""
+        """End the server at once."""
         if self._process is not None:
             self._kill_group()
+
+
+class Listener(Daemon):
+    """A server on a port of its own.
+
+    :param health: path that answers as soon as the service is up
+    :param address: address to listen at
+    """
+
+    def __init__(self, name: str, directory: pathlib.Path,
+                 env: abc.Mapping[str, str], health: str,
+                 detach: bool = False, address: str = LOOPBACK) -> None:
+        super().__init__(name, directory, env, detach)
+        self._socket = _bound_socket(address)
+        self._bind = 'fd://%d' % self._socket.fileno()
+        self.url = 'http://%s:%d' % self._socket.getsockname()
+        self._health_path = health
+
+    def start(self) -> None:
+        """Start the service; :meth:`wait` returns when it is up."""
+        self._socket.listen(_BACKLOG)
+        super().start()
+
+    def _descriptors(self) -> abc.Sequence[int]:
+        return [self._socket.fileno()]
+
+    def _answers(self) -> bool:
+        try:
+            with urllib.request.urlopen(
+                    self.url + self._health_path, timeout=2):
+                return True
+        except OSError:
+            return False
+
+    def kill(self, signal_number: int = signal.SIGKILL) -> None:
+        """Signal the master and the workers, but not the workers' children."""
+        super().kill(signal_number)
+        # It refuses connections now, as the port of a dead process does.
+        self._socket.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """End the service at once and release its port."""
+        super().close()
         self._socket.close()
 
 
@@ -264,14 +324,17 @@ class Service(Listener):
 
     :param application: the application as ``module:name``
     :param server: ``gunicorn`` or ``uwsgi``
+    :param workers: number of worker processes
     """
 
     def __init__(self, name: str, application: str, directory: pathlib.Path,
                  env: abc.Mapping[str, str], health: str,
-                 server: str = 'gunicorn', detach: bool = False) -> None:
-        super().__init__(name, directory, env, health, detach)
+                 server: str = 'gunicorn', detach: bool = False,
+                 address: str = LOOPBACK, workers: int = 1) -> None:
+        super().__init__(name, directory, env, health, detach, address)
         self._application = application
         self._server = server
+        self._workers = workers
 
     def _argv(self) -> list[str]:
         return {'gunicorn': self._gunicorn,
@@ -284,6 +347,7 @@ class Service(Listener):
             'bind': self._bind,
             'wsgi_app': self._application,
             'worker_class': 'gthread',
+            'workers': self._workers,
             # An upload occupies one as long as it lasts.
             'threads': 32,
             # Clients keep connections, and do not expect them to end.
@@ -304,7 +368,7 @@ class Service(Listener):
             'import sys\n\nsys.executable = %r\n\nfrom %s import %s\n'
             % (script('uwsgi'), module, name))
         return [
-            script('uwsgi'), '--master', '--processes', '1',
+            script('uwsgi'), '--master', '--processes', str(self._workers),
             '--threads', '8', '--enable-threads', '--lazy-apps',
             '--need-app', '--die-on-term', '--http-socket', self._bind,
             '--add-header', 'Connection: close', '--home', sys.prefix,

@@ -14,6 +14,7 @@
 
 from collections import abc
 import dataclasses
+import functools
 import random
 import struct
 import typing
@@ -173,6 +174,7 @@ def story_members(layers: abc.Sequence[vhd.Layer]) -> list[archive.Member]:
             *archive.chain_members(layers, order=(1, 0, 2))]
 
 
+@functools.cache
 def story_chain(grown_size: int = 64 * vhd.MIB) -> Story:
     """Make the story's XenServer image and the digest of its disk."""
     layers = story_layers(grown_size)

@@ -14,6 +14,7 @@
 """What the tests that import images have in common."""
 
 import contextlib
+import functools
 import hashlib
 import io
 import re
@@ -23,10 +24,12 @@ import testtools
 from testtools import content
 
 from testbed.clouds import cloud
+from testbed.clouds import databases
 from testbed.clouds import file_server
 from tests.functional import archives
 
-SENTENCE = re.compile(r'[A-Z][^\n]*[^\n.]\.')
+#: A sentence, and the kind of the error.
+SENTENCE = re.compile(r'[A-Z][^\n]*[^\n.]\. \[[A-Za-z]+\]')
 
 
 def sha256_of(source):
@@ -37,11 +40,52 @@ def sha256_of(source):
     return digest.hexdigest()
 
 
+class _SharedClouds:
+    """Clouds that several test classes of this process use, one by one.
+
+    Few of them are up at once: the one that was not used for the longest
+    time is closed when there would be too many.
+    """
+
+    _MOST = 3
+
+    def __init__(self):
+        self._clouds = {}
+
+    def get(self, **options):
+        """Return a cloud that is set up like this."""
+        key = repr(sorted(options.items()))
+        found = self._clouds.pop(key, None)
+        if found is None:
+            while len(self._clouds) >= self._MOST:
+                self._clouds.pop(next(iter(self._clouds))).close()
+            found = cloud.Cloud(**options)
+            found.start()
+        self._clouds[key] = found
+        return found
+
+    def discard(self, given):
+        """Close a cloud that a test may have left in disorder."""
+        for key, found in list(self._clouds.items()):
+            if found is given:
+                self._clouds.pop(key).close()
+
+
+_shared_clouds = _SharedClouds()
+
+
+@functools.cache
+def files():
+    """The server of this process from which images are imported."""
+    return file_server.FileServer()
+
+
 class ImportCase(testtools.TestCase):
     """Imports images into a cloud that the tests of the class share.
 
-    Every image is deleted before the next one is made, so that nothing else
-    is to be found in the stores and the staging area.
+    Classes with the same options share a cloud, too. Every image is deleted
+    before the next one is made, so that nothing else is to be found in the
+    stores and the staging area.
     """
 
     OPTIONS: dict[str, object] = {}
@@ -49,15 +93,21 @@ class ImportCase(testtools.TestCase):
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
-        cls.files = file_server.FileServer()
-        cls.addClassCleanup(cls.files.close)
-        cls.cloud = cls.start_cloud(**cls.OPTIONS)
+        if reason := databases.missing():
+            raise unittest.SkipTest(reason)
+        cls.files = files()
+        cls.cloud = cls.get_cloud(**cls.OPTIONS)
         cls.client = cls.cloud.client()
 
     @classmethod
-    def start_cloud(cls, **options):
+    def get_cloud(cls, **options):
+        """Return a cloud that other classes may have used before."""
+        return _shared_clouds.get(sources=(cls.files.url,), **options)
+
+    @classmethod
+    def start_cloud(cls, sources=(), **options):
         """Bring up a cloud until the tests of the class are through."""
-        started = cloud.Cloud(**options)
+        started = cloud.Cloud(sources=(cls.files.url, *sources), **options)
         cls.addClassCleanup(started.close)
         started.start()
         return started
@@ -65,11 +115,20 @@ class ImportCase(testtools.TestCase):
     def setUp(self):
         super().setUp()
         self._log_start = self.cloud.log.stat().st_size
-        self.addOnException(self._attach_log)
+        self.addOnException(self._after_failure)
 
-    def _attach_log(self, exc_info):
+    def _after_failure(self, exc_info):
         if issubclass(exc_info[0], unittest.SkipTest):
             return
+        self._attach_log()
+        # What the test has left behind would disturb the next class.
+        if not self._cloud_is_suspect:
+            type(self)._cloud_is_suspect = True
+            self.addClassCleanup(_shared_clouds.discard, self.cloud)
+
+    _cloud_is_suspect = False
+
+    def _attach_log(self):
         with self.cloud.log.open(errors='replace') as log:
             log.seek(self._log_start)
             lines = [line for line in log if ' DEBUG ' not in line]

@@ -16,7 +16,6 @@ import contextlib
 import os
 import pathlib
 import shutil
-import sqlite3
 import subprocess
 import tempfile
 import time
@@ -48,6 +47,16 @@ def slow():
     members.insert(1, swap())
     return archives.Image('slow.tgz', archive.tgz(members),
                           model.size(layers), model.sha256(layers))
+
+
+def fixed():
+    """A fixed disk of 24 MiB, the archive of which is small."""
+    layer = vhd.Layer(24 * vhd.MIB, disk_type=vhd.FIXED, written=[
+        (0, chains.partition_table(63, 40000)),
+        (2048, chains.pattern('sector') * 40000)])
+    return archives.Image(
+        'fixed.tgz', archive.tgz(archive.chain_members([layer])),
+        model.size([layer]), model.sha256([layer]))
 
 
 def swap(size=SWAP_SIZE):
@@ -86,20 +95,12 @@ def mount(directory, options):
 
 
 class FaultCase(base.ImportCase):
-    """Imports images while something breaks.
-
-    Turns are taken among the conversions of the class's Glance, not among
-    all those of the host.
-    """
+    """Imports images while something breaks."""
 
     @classmethod
-    def start_cloud(cls, xs_convert=None, **options):
-        scratch = tempfile.TemporaryDirectory(prefix='glance-xs-convert-')
-        cls.addClassCleanup(scratch.cleanup)
-        cls.turns = pathlib.Path(scratch.name) / 'turns'
-        return super().start_cloud(
-            xs_convert={'lock_path': cls.turns} | (xs_convert or {}),
-            **options)
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.turns = cls.cloud.turns
 
     def begin(self, image_id, data):
         """Begin an import, and wait until its conversion writes.
@@ -119,14 +120,6 @@ class FaultCase(base.ImportCase):
                 self.fail('in vain: %s, %s' % (
                     self.cloud.converters(), self.cloud.staged()))
             time.sleep(0.02)
-
-    def database(self, *statements):
-        """Change Glance's database, as only an operator can."""
-        path = self.cloud.directory / 'glance.db'
-        with (contextlib.closing(sqlite3.connect(path, timeout=60)) as opened,
-              opened):
-            for statement, *values in statements:
-                opened.execute(statement, values)
 
     def status(self, image_id):
         """The image's status."""

@@ -13,9 +13,14 @@
 """Many imports of all kinds into one Glance, while everything breaks.
 
 Uploaders import good, broken and hostile images by all methods into several
-stores, one of which is full; some downloads stall. Meanwhile Glance and its
-converters are killed. In the end nothing is to be left behind, and no image
-may be in a state in which it cannot be imported again.
+stores, one of which is full and one of which is on RBD; some downloads stall.
+Meanwhile Glance and its converters are killed. In the end nothing is to be
+left behind, and no image may be in a state in which it cannot be imported
+again.
+
+With ``--compare``, nothing is broken or killed. Archives are imported as fast
+as they can be, then their raw disks, by a Glance without the plugin and so
+many a minute as there were archives. The figure is how long the API takes.
 """
 
 import argparse
@@ -24,7 +29,6 @@ import contextlib
 import dataclasses
 import faulthandler
 import hashlib
-import io
 import math
 import multiprocessing
 import os
@@ -34,7 +38,6 @@ import signal
 import statistics
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 import traceback
@@ -43,6 +46,7 @@ from glanceclient import exc
 from keystoneauth1 import exceptions as ksa_exc
 import requests
 
+from testbed.clouds import ceph
 from testbed.clouds import cloud
 from testbed.clouds import file_server
 from testbed.clouds import services
@@ -53,6 +57,8 @@ from testbed.images import vhd
 from tests.functional import archives
 
 STORES = ('fast', 'slow', 'full')
+#: The store on RBD.
+VAULT = 'vault'
 #: The size of the store that is full, in MiB.
 FULL = 4
 #: How long an image may take until it is settled, in seconds.
@@ -63,6 +69,11 @@ SOON = 60
 WARM = 5
 #: How many lines of Glance's log are shown of what is left.
 LINES = 60
+#: What is counted of an image that was imported and is right.
+IMPORTED = 'imported, byte-exact'
+#: What Glance says if a task raises what it does not expect.
+INTERNAL_ERROR = 'Task failed due to Internal Error'
+UUID = re.compile(r'[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}')
 #: How often one image is imported until it is given up.
 ATTEMPTS = 12
 
@@ -75,7 +86,8 @@ GONE = (exc.CommunicationError, exc.HTTPServiceUnavailable,
 
 #: How messages begin that tell of a mishap, and not of the image.
 REFUSED = 'The XenServer image cannot be converted: '
-MISHAP = f'{REFUSED}the converter ended unexpectedly, with status -9.'
+MISHAP = (f'{REFUSED}the converter ended unexpectedly, with status -9. '
+          '[ConverterStopped]')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -117,9 +129,9 @@ def good(name, layers):
 
 def raw(name, layers):
     """The same disk without an archive, which any Glance imports."""
-    return Sample(name, model.expected(layers), model.size(layers),
-                  model.sha256(layers), disk_format='raw',
-                  container_format='bare')
+    disk = model.expected(layers)
+    return Sample(name, disk, len(disk), hashlib.sha256(disk).hexdigest(),
+                  disk_format='raw', container_format='bare')
 
 
 def samples():
@@ -208,24 +220,46 @@ class Soak:
     :ivar kills: how often Glance was killed
     """
 
-    def __init__(self, options, glance, files, tickets):
+    def __init__(self, options, glance, files):
         self.options = options
-        self.tickets = tickets
         self.cloud = glance
         self.files = files
-        self.samples = ([raw(*item) for item in CHAINS.items()]
-                        if options.raw else samples())
+        self.samples = self.kinds_of_samples()
+        self.stores = [['fast'], ['fast'], ['slow'], ['fast', 'slow']]
+        if VAULT in glance.stores:
+            self.stores += [[VAULT], ['fast', VAULT]]
+        if not options.compare:
+            self.stores.append(['full'])
         self.deadline = 0.0
         self.down = []
         self.kills = self.converter_kills = 0
         self.counts = collections.Counter()
         self.faults = []
         self._lock = threading.Lock()
+        self._begun = 0
         self._pids = set()
+
+    def kinds_of_samples(self):
+        if self.options.raw:
+            return [raw(*item) for item in CHAINS.items()]
+        if self.options.compare:
+            return [good(*item) for item in CHAINS.items()]
+        return samples()
 
     def count(self, what):
         with self._lock:
             self.counts[what] += 1
+
+    def wait_for_turn(self):
+        """Wait until the next image is due, if there is a rate."""
+        if not self.options.rate:
+            return
+        with self._lock:
+            number = self._begun
+            self._begun += 1
+        begun = self.deadline - self.options.minutes * 60
+        due = begun + number * 60 / self.options.rate
+        time.sleep(max(min(due, self.deadline) - time.monotonic(), 0))
 
     def fault(self, text):
         with self._lock:
@@ -236,7 +270,7 @@ class Soak:
         return time.monotonic() > self.deadline
 
     def run(self):
-        """:returns: the exit status"""
+        """Import until the time is up, and print what came of it."""
         idle = Watch(self.cloud)
         time.sleep(self.options.idle)
         idle = idle.end()
@@ -255,7 +289,8 @@ class Soak:
         for thread in threads:
             thread.join()
         self.look_at_what_is_left()
-        return self.report(idle, busy)
+        self.busy = percentile(busy)
+        self.report(idle, busy)
 
     def guarded(self, function):
         try:
@@ -291,12 +326,12 @@ class Soak:
         while True:
             left = {
                 'staging': self.cloud.staged(),
-                'tickets': os.listdir(self.tickets),
+                'tickets': self.cloud.tickets(),
                 'converters': self.cloud.converters() + [
                     pid for pid in self._pids
                     if cloud.CONVERTER in services.command_line(pid)],
                 **{f'store {store}': self.cloud.stored(store)
-                   for store in STORES}}
+                   for store in self.cloud.stores}}
             if not any(left.values()) or time.monotonic() > deadline:
                 break
             time.sleep(1)
@@ -313,19 +348,23 @@ class Soak:
                      and 'version_negotiation' not in line]
         return '\n'.join(lines[-LINES:])
 
+    def finished(self):
+        """How many images were imported a minute."""
+        return self.counts[IMPORTED] / self.options.minutes
+
     def report(self, idle, busy):
-        ratio = percentile(busy) / percentile(idle)
         print(f'{self.options.minutes:g} minutes, '
               f'{self.options.uploaders} uploaders, Glance killed '
               f'{self.kills} times, converters {self.converter_kills} times')
         for what, number in sorted(self.counts.items()):
             print(f'{number:6d} {what}')
+        kind = 'raw disks' if self.options.raw else 'archives'
+        print(f'{self.finished():.1f} {kind} a minute')
         print(f'list of images, 95th percentile: idle '
               f'{percentile(idle) * 1000:.0f} ms of {len(idle)}, busy '
-              f'{percentile(busy) * 1000:.0f} ms of {len(busy)}: '
-              f'{ratio:.2f} x')
-        print(f'{len(self.faults)} faults')
-        return 1 if self.faults else 0
+              f'{self.busy * 1000:.0f} ms of {len(busy)}: '
+              f'{self.busy / percentile(idle):.2f} x')
+        print(f'{len(self.faults)} faults', flush=True)
 
 
 class Uploader:
@@ -335,10 +374,13 @@ class Uploader:
         self.soak = soak
         self.rng = random.Random(f'{soak.options.seed} {number}')
         self.client = soak.cloud.client()
+        self.session = soak.cloud.keystone.session('demo')
 
     def run(self):
         while not self.soak.over():
-            self.one_image()
+            self.soak.wait_for_turn()
+            if not self.soak.over():
+                self.one_image()
 
     def call(self, function, *arguments, **options):
         """Call the API, again and again while Glance is down."""
@@ -360,7 +402,7 @@ class Uploader:
             disk_format=sample.disk_format,
             container_format=sample.container_format).id
         try:
-            if self.rng.random() < 0.05:
+            if not self.soak.options.compare and self.rng.random() < 0.05:
                 self.begin(image_id, sample)
                 time.sleep(self.rng.uniform(0, 5))
                 self.soak.count('deleted while it was imported')
@@ -420,7 +462,7 @@ class Uploader:
             if (message.startswith(REFUSED) and message != MISHAP
                     and kills == self.soak.kills):
                 self.soak.fault(f'{image_id}: {sample.name}: {message}')
-            self.soak.count(f'failed: {message[:60]}')
+            self.soak.count(f'failed: {message[:160]}')
         self.soak.fault(f'{image_id}: {sample.name} was not imported in '
                         f'{ATTEMPTS} attempts: {message}')
 
@@ -430,20 +472,19 @@ class Uploader:
         :returns: the method
         """
         method = self.rng.choice(('web-download', 'glance-direct', 'upload'))
-        stores = self.rng.choice((['fast'], ['slow'], ['fast', 'slow'],
-                                  ['full'], ['fast']))
+        stores = self.rng.choice(self.soak.stores)
         try:
             if method == 'web-download':
                 self.client.images.image_import(
                     image_id, method, uri=self.url(image_id, sample),
                     stores=stores, allow_failure=self.rng.random() < 0.3)
             elif method == 'glance-direct':
-                self.client.images.stage(image_id, io.BytesIO(sample.data))
+                self.put(f'{image_id}/stage', sample.data)
                 self.client.images.image_import(image_id, method,
                                                 stores=stores)
             else:
-                self.client.images.upload(
-                    image_id, io.BytesIO(sample.data), backend=stores[0])
+                self.put(f'{image_id}/file', sample.data,
+                         {'X-Image-Meta-Store': stores[0]})
         except exc.HTTPOverLimit:
             self.soak.count('uploads for which there was no space')
         except GONE:
@@ -454,9 +495,18 @@ class Uploader:
         self.soak.count(f'begun by {method}')
         return method
 
+    def put(self, path, data, headers=None):
+        """Send data with its length: uWSGI takes no chunks."""
+        response = self.session.put(
+            f'{self.soak.cloud.url}/v2/images/{path}', data=data,
+            headers={'Content-Type': 'application/octet-stream'}
+            | (headers or {}), raise_exc=False)
+        if not response.ok:
+            raise exc.from_response(response, response.content)
+
     def url(self, image_id, sample):
         options = {}
-        kind = self.rng.random()
+        kind = 1 if self.soak.options.compare else self.rng.random()
         if kind < 0.1:
             options = {'drop_after': len(sample.data) // 2,
                        'stall': self.rng.uniform(5, 30)}
@@ -469,7 +519,7 @@ class Uploader:
     def settled(self, image_id, method):
         """Wait for an end of an import.
 
-        :returns: the image's status, and the message of its task
+        :returns: the image's status, and why its newest task failed
         """
         deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline:
@@ -491,7 +541,16 @@ class Uploader:
             f'/v2/images/{image_id}/tasks')[1]['tasks']
         if not tasks:
             return ''
-        return max(tasks, key=lambda task: task['created_at'])['message']
+        newest = max(tasks, key=lambda task: task['created_at'])
+        if newest['message'] == INTERNAL_ERROR:
+            return f'{INTERNAL_ERROR}: {self.logged(newest["id"])}'
+        return newest['message']
+
+    def logged(self, task_id):
+        """The error that made Glance fail a task, without its IDs."""
+        log = self.soak.cloud.log.read_text(errors='replace')
+        found = re.findall(f'Failed to execute task {task_id}: (.*)', log)
+        return UUID.sub('ID', found[-1]) if found else 'not in the log'
 
     def verify(self, image_id, sample):
         """The image is its disk, to the byte."""
@@ -499,7 +558,7 @@ class Uploader:
         if (size, digest) != (sample.size, sample.sha256):
             self.soak.fault(f'{image_id}: {sample.name} is {size} bytes, '
                             f'{digest}')
-        self.soak.count('imported, byte-exact')
+        self.soak.count(IMPORTED)
 
     def download(self, image_id):
         size, digest = 0, hashlib.sha256()
@@ -523,16 +582,47 @@ def full_store(path):
         subprocess.run(['umount', '--lazy', str(path)], check=True)
 
 
-def glance_with(tickets, plugin):
+def glance_with(files, options):
     """A cloud with the plugin, or without."""
-    if not plugin:
-        return cloud.Cloud(stores=STORES, image_import_plugins=())
-    return cloud.Cloud(stores=STORES, edit_paste=cloud.with_upload_filter,
-                       xs_convert={'lock_path': tickets})
+    vault = () if ceph.missing() else (VAULT,)
+    if options.raw:
+        return cloud.Cloud(
+            stores=STORES, rbd_stores=vault, sources=[files.url],
+            server=options.server, image_import_plugins=())
+    return cloud.Cloud(
+        stores=STORES, rbd_stores=vault, sources=[files.url],
+        server=options.server, edit_paste=cloud.with_upload_filter)
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__)
+def soak(options):
+    """Start a cloud, import into it, and return the run that is over."""
+    with (file_server.FileServer() as files,
+          glance_with(files, options) as glance,
+          full_store(glance.store_path('full'))):
+        run = Soak(options, glance, files)
+        run.run()
+        return run
+
+
+def compare(options):
+    """Import archives, then as many raw disks a minute.
+
+    :returns: both runs
+    """
+    options.interval = 0
+    archives_ = soak(options)
+    options.raw, options.rate = True, archives_.finished()
+    raws = soak(options)
+    print(f'95th percentile: archives {archives_.busy * 1000:.0f} ms, as many '
+          f'raw disks {raws.busy * 1000:.0f} ms: '
+          f'{archives_.busy / raws.busy:.2f} x')
+    return archives_, raws
+
+
+def parse():
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--minutes', type=float, default=30)
     parser.add_argument('--uploaders', type=int, default=8)
     parser.add_argument('--interval', type=float, default=20,
@@ -540,19 +630,29 @@ def main():
                              'kills')
     parser.add_argument('--idle', type=float, default=30,
                         help='seconds to measure without load at first')
+    parser.add_argument('--server', choices=('uwsgi', 'gunicorn'),
+                        default='uwsgi', help='what runs Glance')
+    parser.add_argument('--rate', type=float, default=0,
+                        help='images to begin a minute; 0 for as many as '
+                             'possible')
     parser.add_argument('--raw', action='store_true',
                         help='import the raw disks of the good images, and '
                              'without the plugin: what the API takes then is '
                              "Glance's own")
+    parser.add_argument('--compare', action='store_true',
+                        help='import archives, then as many raw disks')
     parser.add_argument('--seed', default='soak')
-    options = parser.parse_args()
+    return parser.parse_args()
+
+
+def main():
+    options = parse()
     # Where all threads are, when somebody wants to know.
     faulthandler.register(signal.SIGUSR1)
-    with (tempfile.TemporaryDirectory() as tickets,
-          file_server.FileServer() as files,
-          glance_with(tickets, not options.raw) as glance,
-          full_store(glance.store_path('full'))):
-        return Soak(options, glance, files, tickets).run()
+    if reason := ceph.missing():
+        print(f'without a store on RBD: {reason}')
+    runs = compare(options) if options.compare else [soak(options)]
+    return 1 if any(run.faults for run in runs) else 0
 
 
 if __name__ == '__main__':

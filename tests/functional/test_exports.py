@@ -17,7 +17,7 @@ from testbed.images import chains
 from testbed.images import model
 from testbed.images import xva
 from tests.functional import archives
-from tests.functional import test_upload
+from tests.functional import uploads
 
 MIB = xva.MIB
 
@@ -28,10 +28,10 @@ def image(name, disk, data):
                           model.content_sha256(disk.content))
 
 
-class TestExports(test_upload.UploadCase):
+class TestExports(uploads.UploadCase):
     """Imports and plain uploads, into a Glance of today."""
 
-    OPTIONS = test_upload.UploadCase.OPTIONS | {'stores': ('fast', 'slow')}
+    OPTIONS = uploads.UploadCase.OPTIONS | {'stores': ('fast', 'slow')}
 
     def properties(self, image_id):
         """What the import has recorded."""

@@ -186,10 +186,9 @@ class TestGlanceDownload(base.ImportCase):
     """The archive is taken from another region's Glance."""
 
     @classmethod
-    def setUpClass(cls):
-        super().setUpClass()
+    def get_cloud(cls, **options):
         cls.remote = cls.start_cloud(image_import_plugins=())
-        cls.client = cls.cloud.client()
+        return cls.start_cloud(sources=(cls.remote.url,), **options)
 
     def glance_download(self, image_id, data):
         images = self.remote.client().images

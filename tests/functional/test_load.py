@@ -124,7 +124,8 @@ class TestLoad(LoadCase):
 class TestAttack(LoadCase):
     """Hostile images, and honest ones among them."""
 
-    OPTIONS = {'xs_convert': {'max_concurrent': 3}}
+    OPTIONS = {'xs_convert': {'max_concurrent': 3, 'max_waiting': 20,
+                              'max_waiting_per_project': 20}}
 
     def hostile(self):
         """Archives that would fill the disk, or never end."""
@@ -160,3 +161,34 @@ class TestAttack(LoadCase):
                 self.assertEqual('queued', self.status(image_id))
         self.assertEqual([], self.cloud.staged())
         self.assert_answered(watch)
+
+
+class TestCrowd(LoadCase):
+    """One tenant's images leave room for others."""
+
+    OPTIONS = {'xs_convert': {'max_concurrent': 1, 'max_waiting': 4,
+                              'max_waiting_per_project': 3}}
+
+    def test_others_get_in(self):
+        images = [faults.slow()] * 12
+        ids = self.begin_all(images)
+        # Each worker has more threads than may wait, so this is at once.
+        other = self.cloud.client('other').images
+        raw = other.create(name='raw', disk_format='raw',
+                           container_format='bare').id
+        self.addCleanup(other.delete, raw)
+        other.image_import(raw, 'web-download',
+                           uri=self.files.add(raw, bytes(1 << 20)))
+        self.wait_until(lambda: other.get(raw).status == 'active', 60)
+        tasks, _ = self.finish_all(ids)
+        refused = [image_id for image_id in ids
+                   if (tasks[image_id]['message'] or '').endswith(
+                       '[TooManyWaiting]')]
+        # One has its turn, three wait; more may if one ends meanwhile.
+        self.assertTrue(1 <= len(refused) <= 8, len(refused))
+        for image_id, image in zip(ids, images):
+            if image_id in refused:
+                self.assertEqual('queued', self.status(image_id))
+            else:
+                self.assert_disk(image_id, tasks[image_id], image)
+        self.assertEqual([], self.cloud.staged())

@@ -28,13 +28,13 @@ class ObjectStoreCase(base.ImportCase):
     """A cloud with an object store that speaks S3, beside a file store."""
 
     @classmethod
-    def start_cloud(cls, **options):
+    def get_cloud(cls, **options):
         objects = server.ThreadedMotoServer(services.LOOPBACK, port=0,
                                             verbose=False)
         objects.start()
         cls.addClassCleanup(objects.stop)
         cls.endpoint = 'http://%s:%d' % objects.get_host_and_port()
-        return super().start_cloud(options={
+        return cls.start_cloud(options={
             'DEFAULT': {'enabled_backends': 'fast:file,objects:s3'},
             'objects': {
                 's3_store_host': cls.endpoint,

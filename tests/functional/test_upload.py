@@ -14,18 +14,14 @@
 """Plain uploads to a real Glance with the filter in its pipeline."""
 
 from concurrent import futures
-import contextlib
 import io
 import json
 import os
 import pathlib
 import re
-import socket
 import subprocess
 import tempfile
-import time
 import unittest
-from urllib import parse
 
 from testbed.clouds import cloud
 from testbed.clouds import keystone
@@ -33,102 +29,15 @@ from testbed.clouds import services
 from testbed.images import chains
 from testbed.images import model
 from tests.functional import archives
-from tests.functional import base
+from tests.functional import uploads
 
 MIB = 1024 ** 2
-SECONDS = 30
 
 
-def pieces(data, size=100_000):
-    """Data as a client sends it that does not tell its length."""
-    for start in range(0, len(data), size):
-        yield data[start:start + size]
-
-
-def text_of(response):
-    """What a response says, without the image's id."""
-    return re.sub('[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}', 'ID',
-                  response.text)
-
-
-class UploadCase(base.ImportCase):
-    """Uploads images by requests that tests can look at."""
-
-    OPTIONS = {'edit_paste': cloud.with_upload_filter}
-
-    def put(self, image_id, data, user='demo', store=None, action='file'):
-        """Upload data, give the response."""
-        headers = {'Content-Type': 'application/octet-stream'}
-        if store is not None:
-            headers['X-Image-Meta-Store'] = store
-        return self.cloud.keystone.session(user).put(
-            '%s/v2/images/%s/%s' % (self.cloud.url, image_id, action),
-            data=data, headers=headers, raise_exc=False)
-
-    def upload(self, image_id, data, store=None):
-        """Upload data, and return the task of the import this becomes."""
-        response = self.put(image_id, data, store=store)
-        self.assertEqual((204, ''), (response.status_code, response.text))
-        return cloud.wait_for_import(self.client, image_id)
-
-    def tasks(self, image_id):
-        """The tasks of an image."""
-        return self.client.http_client.get(
-            '/v2/images/%s/tasks' % image_id)[1]['tasks']
-
-    @contextlib.contextmanager
-    def beginning_of_upload(self, image_id, *headers):
-        """A socket by which the head of an upload is sent already."""
-        url = parse.urlsplit(self.cloud.url)
-        token = self.cloud.keystone.session('demo').get_token()
-        head = '\r\n'.join([
-            'PUT /v2/images/%s/file HTTP/1.1' % image_id,
-            'Host: %s' % url.netloc,
-            'X-Auth-Token: %s' % token,
-            'Content-Type: application/octet-stream', *headers, '', ''])
-        with socket.create_connection((url.hostname, url.port),
-                                      SECONDS) as connection:
-            connection.sendall(head.encode())
-            yield connection
-
-    def wait_for_status(self, image_id, *wanted):
-        """Wait until the image has one of the statuses."""
-        deadline = time.monotonic() + SECONDS
-        status = None
-        while status not in wanted:
-            if time.monotonic() > deadline:
-                self.fail('the image is %s, not %s' % (
-                    status, ' or '.join(wanted)))
-            time.sleep(0.1)
-            status = self.client.images.get(image_id).status
-        return status
-
-    def assert_queued(self, image_id):
-        """The image waits for data and there is none in staging."""
-        image = self.client.images.get(image_id)
-        self.assertEqual(('queued', 'vhd', 'ovf', None),
-                         (image.status, image.disk_format,
-                          image.container_format, image.size))
-        self.assertNotIn('os_glance_stage_host', image)
-        self.assertEqual([], self.cloud.staged())
-        for store in self.cloud.stores:
-            self.assertEqual([], self.cloud.stored(store))
-
-    def assert_stored_as_it_came(self, image_id, data, *formats):
-        """The data is in the store, and no import took place."""
-        image = self.client.images.get(image_id)
-        self.assertEqual(('active', *formats, len(data)),
-                         (image.status, image.disk_format,
-                          image.container_format, image.size))
-        self.assertEqual(data,
-                         (self.cloud.store_path() / image_id).read_bytes())
-        self.assertEqual([], self.tasks(image_id))
-
-
-class TestUpload(UploadCase):
+class TestUpload(uploads.UploadCase):
     """The set-up of today: stores with names."""
 
-    OPTIONS = UploadCase.OPTIONS | {
+    OPTIONS = uploads.UploadCase.OPTIONS | {
         'stores': ('fast', 'slow'), 'xs_convert': {'convert_bare_vhd': True}}
 
     def test_fixed_length(self):
@@ -143,7 +52,7 @@ class TestUpload(UploadCase):
         small = archives.small()
         for size in (1000, 100_000, len(small.data)):
             with self.new_image(small.name) as image_id:
-                task = self.upload(image_id, pieces(small.data, size))
+                task = self.upload(image_id, uploads.pieces(small.data, size))
                 self.assert_converted(image_id, task, small)
 
     def test_importing_before_active(self):
@@ -157,7 +66,7 @@ class TestUpload(UploadCase):
     def test_store(self):
         small = archives.small()
         for store in self.cloud.stores:
-            for data in (small.data, pieces(small.data)):
+            for data in (small.data, uploads.pieces(small.data)):
                 with self.new_image(small.name) as image_id:
                     task = self.upload(image_id, data, store)
                     self.assert_converted(image_id, task, small, [store])
@@ -168,8 +77,8 @@ class TestUpload(UploadCase):
         with self.new_image('ours') as image_id:
             response = self.put(image_id, archives.story().data,
                                 store='unknown')
-            self.assertEqual((400, text_of(expected)),
-                             (response.status_code, text_of(response)))
+            self.assertEqual((400, uploads.text_of(expected)),
+                             (response.status_code, uploads.text_of(response)))
             self.assert_queued(image_id)
 
     def test_bare(self):
@@ -218,8 +127,8 @@ class TestUpload(UploadCase):
         with self.new_image('active') as image_id:
             task = self.upload(image_id, small.data)
             response = self.put(image_id, small.data)
-            self.assertEqual((409, text_of(expected)),
-                             (response.status_code, text_of(response)))
+            self.assertEqual((409, uploads.text_of(expected)),
+                             (response.status_code, uploads.text_of(response)))
             self.assert_converted(image_id, task, small)
         with self.new_image('staged') as image_id:
             self.put(image_id, b'data', action='stage')
@@ -276,7 +185,7 @@ class TestUpload(UploadCase):
             for pid in self.cloud.glance_pids())
 
 
-class TestInterruptions(UploadCase):
+class TestInterruptions(uploads.UploadCase):
     """Uploads that break off or get in each other's way."""
 
     def test_broken_connection(self):
@@ -342,7 +251,87 @@ class TestInterruptions(UploadCase):
         self.assertEqual([], self.cloud.staged())
 
 
-class TestClients(UploadCase):
+class TestAttacks(uploads.UploadCase):
+    """Ways to get a XenServer image past the filter."""
+
+    OPTIONS = TestUpload.OPTIONS
+
+    def send(self, method, path, data, **headers):
+        """Send data to a path of the API as it stands."""
+        return self.cloud.keystone.session('demo').request(
+            self.cloud.url + path, method, data=data, raise_exc=False,
+            headers={'Content-Type': 'application/octet-stream'} | headers)
+
+    def test_paths(self):
+        small = archives.small()
+        for method, path in (
+                ('PUT', '/v2/images/%s/file%%0a'),
+                ('PUT', '/v2//images/%s//file'),
+                ('PUT', '/v2.7/images/%s/file%%0A'),
+                ('PUT', '/v2/images/%s/f%%69le'),
+                ('POST', '/v2/images/%s/file?_method=PUT'),
+                ('GET', '/v2/images/%s/file?_method=put')):
+            with self.new_image(path) as image_id:
+                self.send(method, path % image_id, small.data)
+                task = cloud.wait_for_import(self.client, image_id)
+                self.assert_converted(image_id, task, small)
+
+    def test_reserved_stores(self):
+        for store in ('os_glance_staging_store', 'os_glance_tasks_store'):
+            with self.new_image(store) as image_id:
+                response = self.put(image_id, archives.small().data,
+                                    store=store)
+                self.assertEqual(400, response.status_code)
+                self.assertIn('reserved', response.text)
+                self.assert_queued(image_id)
+
+    def test_id_in_capitals(self):
+        """MariaDB finds the image, and nothing is left in staging."""
+        small = archives.small()
+        with self.new_image('capitals') as image_id:
+            self.put(image_id.upper(), small.data)
+            task = cloud.wait_for_import(self.client, image_id)
+            self.assert_converted(image_id, task, small)
+
+    def test_stage_with_id_in_capitals(self):
+        small = archives.small()
+        for stage, begin in ((str.upper, str), (str, str.upper),
+                             (str.upper, str.upper)):
+            with self.new_image('capitals') as image_id:
+                response = self.put(stage(image_id), small.data,
+                                    action='stage')
+                self.assertEqual(204, response.status_code, response.text)
+                self.assertEqual([image_id], self.cloud.staged())
+                response = self.cloud.keystone.session('demo').post(
+                    '%s/v2/images/%s/import' % (
+                        self.cloud.url, begin(image_id)),
+                    json={'method': {'name': 'glance-direct'}},
+                    raise_exc=False)
+                self.assertEqual(202, response.status_code, response.text)
+                task = cloud.wait_for_import(self.client, image_id)
+                self.assert_converted(image_id, task, small)
+
+    def test_stranger_does_not_keep_the_owner_out(self):
+        """A member of a shared image may read it, but not upload."""
+        small = archives.small()
+        with self.new_image('ours') as image_id, \
+                futures.ThreadPoolExecutor(1) as pool:
+            other = self.cloud.keystone.session('other').get_project_id()
+            self.client.images.update(image_id, visibility='shared')
+            self.client.image_members.create(image_id, other)
+            self.cloud.client('other').image_members.update(
+                image_id, other, 'accepted')
+            refused = pool.submit(lambda: {
+                self.put(image_id, small.data, user='other').status_code
+                for _ in range(30)})
+            for _ in range(3):
+                response = self.put(image_id, small.data[:1000])
+                self.assertEqual(204, response.status_code, response.text)
+                cloud.wait_for_import(self.client, image_id)
+            self.assertEqual({403}, refused.result())
+
+
+class TestClients(uploads.UploadCase):
     """The programs that people upload images with."""
 
     def setUp(self):
@@ -388,13 +377,13 @@ class TestClients(UploadCase):
                 'story', disk_format='vhd', container_format='ovf',
                 wait=True, allow_duplicates=True, **source)
             connection.image.wait_for_status(
-                image, 'active', failures=['queued'], wait=SECONDS)
-            task = cloud.newest_task(self.client, image.id)
+                image, 'active', failures=['queued'], wait=uploads.SECONDS)
+            task = cloud.wait_for_import(self.client, image.id)
             self.assert_converted(image.id, task, self.image)
             connection.delete_image(image.id)
 
 
-class TestQuota(UploadCase):
+class TestQuota(uploads.UploadCase):
     """Glance takes the data into staging, but refuses the import."""
 
     LIMITS = {'image_size_total': 1, 'image_stage_total': 1000,
@@ -453,27 +442,28 @@ endpoint_id = %s
         small = archives.small()
         with self.new_image(small.name) as image_id:
             with self.new_image('others', 'raw', 'bare') as other:
-                self.put(other, pieces(bytes(2 * MIB)))
+                self.put(other, uploads.pieces(bytes(2 * MIB)))
                 with self.new_image('others', 'raw', 'bare') as another:
                     expected = self.put(another, small.data)
                 response = self.put(image_id, small.data)
-                self.assertEqual((413, text_of(expected)),
-                                 (response.status_code, text_of(response)))
+                self.assertEqual(
+                    (413, uploads.text_of(expected)),
+                    (response.status_code, uploads.text_of(response)))
             self.assert_queued(image_id)
             task = self.upload(image_id, small.data)
             self.assert_converted(image_id, task, small)
 
 
-class TestRefuse(UploadCase):
+class TestRefuse(uploads.UploadCase):
     """Uploads are refused."""
 
-    OPTIONS = UploadCase.OPTIONS | {
+    OPTIONS = uploads.UploadCase.OPTIONS | {
         'xs_convert': {'on_plain_upload': 'refuse'},
         'import_methods': ('web-download',)}
 
     def test_refused(self):
         data = archives.small().data
-        for body in (data, pieces(data)):
+        for body in (data, uploads.pieces(data)):
             with self.new_image('ours') as image_id:
                 response = self.put(image_id, body)
                 self.assertEqual(409, response.status_code)
@@ -510,34 +500,36 @@ class NoImports:
         self.assertEqual(self.REASON, found and found[1])
 
 
-class TestPass(NoImports, UploadCase):
+class TestPass(NoImports, uploads.UploadCase):
     """That is what the operator wants."""
 
-    OPTIONS = UploadCase.OPTIONS | {'xs_convert': {'on_plain_upload': 'pass'}}
+    OPTIONS = uploads.UploadCase.OPTIONS | {
+        'xs_convert': {'on_plain_upload': 'pass'}}
 
 
-class TestNoGlanceDirect(NoImports, UploadCase):
+class TestNoGlanceDirect(NoImports, uploads.UploadCase):
     """Glance has no import method that would do."""
 
-    OPTIONS = UploadCase.OPTIONS | {'import_methods': ('web-download',)}
+    OPTIONS = uploads.UploadCase.OPTIONS | {
+        'import_methods': ('web-download',)}
     REASON = 'glance-direct is not among the enabled_import_methods'
 
 
-class TestNoPlugin(NoImports, UploadCase):
+class TestNoPlugin(NoImports, uploads.UploadCase):
     """Imports would not be converted either."""
 
-    OPTIONS = UploadCase.OPTIONS | {'image_import_plugins': ()}
+    OPTIONS = uploads.UploadCase.OPTIONS | {'image_import_plugins': ()}
     REASON = 'xs_convert is not among the image_import_plugins'
 
 
-class TestSingleStore(UploadCase):
+class TestSingleStore(uploads.UploadCase):
     """The old set-up: one store without a name, node_staging_uri."""
 
-    OPTIONS = UploadCase.OPTIONS | {'single_store': True}
+    OPTIONS = uploads.UploadCase.OPTIONS | {'single_store': True}
 
     def test_converted(self):
         small = archives.small()
-        for data in (small.data, pieces(small.data)):
+        for data in (small.data, uploads.pieces(small.data)):
             with self.new_image(small.name) as image_id:
                 task = self.upload(image_id, data)
                 self.assert_converted(image_id, task, small)
@@ -551,10 +543,10 @@ class TestSingleStore(UploadCase):
             self.assert_converted(image_id, task, small)
 
 
-class TestUwsgi(UploadCase):
+class TestUwsgi(uploads.UploadCase):
     """Glance runs under uWSGI."""
 
-    OPTIONS = UploadCase.OPTIONS | {'server': 'uwsgi'}
+    OPTIONS = uploads.UploadCase.OPTIONS | {'server': 'uwsgi'}
 
     def test_converted(self):
         small = archives.small()

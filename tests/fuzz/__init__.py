@@ -12,7 +12,7 @@
 
 """Coverage-guided fuzzing of the converter, with atheris (libFuzzer).
 
-Three targets, each a module that can be run by itself with libFuzzer's own
+Targets, each a module that can be run by itself with libFuzzer's own
 arguments (``python -m tests.fuzz.headers -max_total_time=60 CORPUS``):
 
 ``structures``  an input is a VHD file: the forward reader with and without
@@ -28,6 +28,9 @@ arguments (``python -m tests.fuzz.headers -max_total_time=60 CORPUS``):
                 XenServer's own rules give
 ``chains``      an input chooses the fields of a chain and of its archive,
                 valid or not: the bytes of the disk are those of the model
+``packages``  an input chooses the machines and disks of an OVF package, and
+              damage to its descriptor: the disk is one of the model's
+``messages``  see ``messages``
 
 Inputs are changed field by field, with their checksums put right, so that
 they get past the first check. What must hold for every input is in ``rules``:

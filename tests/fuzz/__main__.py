@@ -28,6 +28,7 @@ TIMEOUT = 60
 MEMORY = 500
 MAX_LENGTH = {'structures': 5120, 'headers': 6144, 'compressed': 2048,
               'roads': 12288, 'exports': 32768, 'chains': 512,
+              'packages': 512,
               'messages': 20000}
 
 _EXECUTIONS = re.compile(r'number_of_executed_units:\s*(\d+)')

@@ -10,16 +10,19 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""An input is gzip or zstandard data: headers, members, checksums."""
+"""An input is compressed data: headers, members, checksums."""
 
+import bz2
 import gzip
 import io
+import lzma
 import random
 import re
 import sys
+import typing
 import zlib
 
-from glance_xs_convert.converter.containers import detect
+from glance_xs_convert.converter import detect
 
 from testbed.images import archive
 from tests.fuzz import mutation
@@ -33,13 +36,19 @@ else:
 _MAGIC = b'\x1f\x8b'
 _ZSTANDARD = re.compile(
     rb'\x28\xb5\x2f\xfd|[\x50-\x5f]\x2a\x4d\x18')
+_BZIP2 = b'BZh'
+_XZ = b'\xfd7zXZ\0'
 _MOST = 4 * 1024 ** 2
+#: The memory that xz data may take, which is that of the largest dictionary.
+_MEMORY = 129 * 1024 ** 2
 #: Flags of a header: text, checksum, extra field, name, comment.
 _FLAGS = range(32)
 
 
 def unpacked(data: bytes) -> bytes | None:
     """What the standard library makes of it; None if it is damaged."""
+    if data.startswith((_BZIP2, _XZ)):
+        return streams(data)
     source = io.BytesIO(data)
     try:
         with (zstd.ZstdFile(source) if _ZSTANDARD.match(data)
@@ -48,6 +57,26 @@ def unpacked(data: bytes) -> bytes | None:
             return None if file.read(1) else plain
     except (OSError, EOFError, zlib.error, zstd.ZstdError):
         return None
+
+
+def streams(data: bytes) -> bytes | None:
+    """The content of bzip2 or xz streams, which zeros may follow."""
+    is_xz = data.startswith(_XZ)
+    found = b''
+    while data:
+        stream: typing.Any = lzma.LZMADecompressor(
+            lzma.FORMAT_XZ, _MEMORY) if is_xz else bz2.BZ2Decompressor()
+        try:
+            found += stream.decompress(data, _MOST)
+            while not stream.eof and not stream.needs_input and (
+                    len(found) <= _MOST):
+                found += stream.decompress(b'', _MOST)
+        except (OSError, ValueError, lzma.LZMAError, MemoryError):
+            return None
+        if not stream.eof or len(found) > _MOST:
+            return None
+        data = stream.unused_data.lstrip(b'\0')
+    return found
 
 
 def frame(plain: bytes, rng: random.Random) -> bytes:
@@ -81,6 +110,21 @@ def member(plain: bytes, rng: random.Random) -> bytes:
     return head + content + tail + len(plain).to_bytes(4, 'little')
 
 
+def stream(plain: bytes, rng: random.Random) -> bytes:
+    """A stream of bzip2 data."""
+    return bz2.compress(plain, rng.choice((1, 9)))
+
+
+def xz_stream(plain: bytes, rng: random.Random) -> bytes:
+    """A stream of xz data, with one of its checks."""
+    return lzma.compress(plain, check=rng.choice((
+        lzma.CHECK_NONE, lzma.CHECK_CRC32, lzma.CHECK_CRC64,
+        lzma.CHECK_SHA256)), preset=rng.choice((0, 6)))
+
+
+_PACKERS = ((_MAGIC, member), (_BZIP2, stream), (_XZ, xz_stream))
+
+
 def mutate(data: bytes, max_size: int, seed: int) -> bytes:
     """The custom mutator: pack anew, or change some bytes."""
     rng = random.Random(seed)
@@ -90,7 +134,8 @@ def mutate(data: bytes, max_size: int, seed: int) -> bytes:
         return bytes(mutation.blindly(data, max_size))
     cuts = sorted(rng.randrange(len(plain) + 1)
                   for _ in range(rng.choice((0, 0, 1, 3))))
-    pack = member if data.startswith(_MAGIC) else frame
+    pack = next((packer for magic, packer in _PACKERS
+                 if data.startswith(magic)), frame)
     changed = bytearray(b''.join(
         pack(plain[start:end], rng) for start, end in zip(
             [0, *cuts], [*cuts, len(plain)])))
@@ -106,7 +151,8 @@ def mutate(data: bytes, max_size: int, seed: int) -> bytes:
 
 def test_one_input(data: bytes) -> None:
     found = rules.converted(data)
-    if not (data.startswith(_MAGIC) or _ZSTANDARD.match(data)):
+    if not (data.startswith((_MAGIC, _BZIP2, _XZ))
+            or _ZSTANDARD.match(data)):
         return
     plain = unpacked(data)
     if plain is None:
@@ -115,7 +161,7 @@ def test_one_input(data: bytes) -> None:
         return
     if 'header' in str(found):
         return  # The standard library does not look at a header's checksum.
-    if data.startswith(_MAGIC):
+    if data.startswith((_MAGIC, _BZIP2, _XZ)):
         # The last checksum makes the end-of-archive marker needless.
         plain += bytes(2 * archive.BLOCK)
     if detect.is_tar(plain[:archive.BLOCK]):

@@ -19,7 +19,7 @@ import tarfile
 import typing
 
 TARGETS = ('structures', 'headers', 'compressed', 'roads', 'exports',
-           'chains', 'messages')
+           'chains', 'packages', 'messages')
 
 _DIRECTORY = pathlib.Path(__file__).parent / 'corpus'
 

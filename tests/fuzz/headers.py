@@ -18,8 +18,8 @@ import re
 import tarfile
 import typing
 
-from glance_xs_convert.converter.containers import bare_vhd
-from glance_xs_convert.converter.containers import opening
+from glance_xs_convert.converter.containers import bare
+from glance_xs_convert.converter import opening
 from glance_xs_convert.converter.streams import intake
 from glance_xs_convert import exceptions
 from glance_xs_convert import progress
@@ -169,11 +169,13 @@ def seen_by_us(data: bytes) -> list[tuple[str, bytes]] | None:
     try:
         with (intake.opened(io.BytesIO(data), progress.Progress()) as source,
               opening.opened(source, rules.LIMITS) as opened):
-            if isinstance(opened.members, bare_vhd.BareVhd):
+            if isinstance(opened.members, bare.BareVhd):
                 return None
             for member in opened.members.members():
                 if member.size > rules.LIMITS.max_ignored_size:
                     return None
+                if member.special:
+                    continue
                 found.append((member.path, member.data.read(member.size)))
     except exceptions.XsConvertError:
         return None
@@ -181,16 +183,27 @@ def seen_by_us(data: bytes) -> list[tuple[str, bytes]] | None:
 
 
 def seen_by_the_standard_library(data: bytes) -> list[tuple[str, bytes]]:
-    """The regular members as ``tarfile`` would unpack them."""
+    """The files as ``tarfile`` would unpack them."""
     found = []
     with tarfile.open(fileobj=io.BytesIO(data), mode='r:', encoding='utf-8',
                       errors='backslashreplace') as opened:
         for info in opened:
-            if info.isreg():
+            if info.isreg() or (info.type not in tarfile.SUPPORTED_TYPES
+                                and info.type != b'M'):
                 content = typing.cast(
                     typing.IO[bytes], opened.extractfile(info))
-                found.append((info.name, content.read()))
+                found.append((right_name(info, data), content.read()))
     return found
+
+
+def right_name(info: tarfile.TarInfo, data: bytes) -> str:
+    """A member's name without the time that ``tarfile`` puts before it."""
+    header = data[info.offset_data - BLOCK:info.offset_data]
+    if header[257:265] != b'ustar  \0' or not any(header[345:369]):
+        return info.name
+    time = header[345:500].partition(b'\0')[0]
+    return info.name.removeprefix(
+        time.decode('utf-8', 'backslashreplace') + '/')
 
 
 def test_one_input(data: bytes) -> None:

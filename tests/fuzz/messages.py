@@ -13,6 +13,7 @@
 """An input is what a converter's process writes to its parent."""
 
 from collections import abc
+import dataclasses
 import json
 import logging
 import os
@@ -21,9 +22,11 @@ import tempfile
 import typing
 from unittest import mock
 
+from glance_xs_convert.cli import tables
 from glance_xs_convert import exceptions
 from glance_xs_convert import limits
 from glance_xs_convert import progress
+from glance_xs_convert import results
 from glance_xs_convert.worker import parent
 from glance_xs_convert.worker import process
 from glance_xs_convert.worker import protocol
@@ -47,25 +50,44 @@ _VALUES: tuple[typing.Any, ...] = (
     'XsConvertError', 'bios', 'GPT', [], {}, ['a'], ['a'] * 17, [[]],
     {'name': 'x'})
 
+_LAYER = {'name': './0.vhd', 'disk_type': 'dynamic', 'current_size': DISK,
+          'allocated_size': DISK, 'file_size': 99, 'creator': 'tap 1.3',
+          'unique_id': '0a1b2c3d-0000-4000-8000-0123456789ab',
+          'parent_unique_id': None, 'is_hidden': False}
+_GUEST = {'name': 'web', 'product': 'XenServer', 'version': '8',
+          'memory': 2 ** 30, 'cpus': 2, 'firmware': 'uefi',
+          'boot_mode': 'HVM', 'bootloader': None}
+_DISK = {'ref': 'Ref:9', 'name': 'system', 'size': DISK, 'device': 'xvda',
+         'position': '0', 'bootable': True, 'machine': ''}
+_SECTORS = {'partition_table': 'MBR', 'has_efi_system_partition': False,
+            'has_boot_code': True}
+
+_MEMBERS = {'notes': ['one order'], 'ignored': [
+    {'name': 'notes.txt', 'size': 23}]}
+
 _MESSAGES: tuple[dict[str, dict[str, typing.Any]], ...] = (
     {'confined': {'means': ['Landlock'], 'missing': ['seccomp: none']}},
     {'progress': {'source_size': SOURCE, 'source_read': 7, 'layers': 1,
-                  'layer': '0.vhd', 'bytes_written': 512}},
-    {'outcome': {'virtual_size': DISK, 'layers': 2, 'bytes_written': 512,
-                 'source_size': SOURCE, 'source_sha256': '0' * 64,
-                 'guest': None, 'disk': None}},
-    {'outcome': {'virtual_size': DISK, 'layers': 1, 'bytes_written': 512,
-                 'source_size': SOURCE, 'source_sha256': '0' * 64,
-                 'guest': {'name': 'web', 'product': 'XenServer 8',
-                           'firmware': 'uefi', 'is_paravirtualized': False},
-                 'disk': 'xvda'}},
-    {'outcome': {'virtual_size': DISK, 'layers': 2, 'source_size': SOURCE,
-                 'allocated': DISK, 'room': DISK, 'partition_table': 'MBR',
-                 'has_efi_system_partition': False, 'has_boot_code': True,
-                 'hints': []}},
-    {'outcome': {'files': False, 'network': False, 'programs': True,
-                 'processes': False}},
-    {'error': {'name': 'NoVhd', 'reason': 'there is none',
+                  'layer': '0.vhd', 'disk_size': DISK,
+                  'bytes_written': 512}},
+    {'result': {'virtual_size': DISK, 'layers': [_LAYER, _LAYER],
+                'allocated': DISK, 'source_size': SOURCE,
+                'source_sha256': '0' * 64, 'guest': None, 'disk': None,
+                **_MEMBERS}},
+    {'result': {'virtual_size': DISK, 'layers': [], 'allocated': 0,
+                'source_size': SOURCE, 'source_sha256': '0' * 64,
+                'guest': _GUEST, 'disk': _DISK, **_MEMBERS}},
+    {'result': {'virtual_size': DISK, 'layers': [_LAYER],
+                'source_size': SOURCE, 'allocated': DISK, 'room': DISK,
+                'first_sectors': _SECTORS, 'disk_map': None, 'guest': None,
+                'disk': None, **_MEMBERS}},
+    {'result': {'disks': [{'virtual_size': DISK, 'stored': 7,
+                           'first_sectors': _SECTORS, 'disk': _DISK}],
+                'layers': [], 'guest': _GUEST, 'other_guests': [_GUEST],
+                **_MEMBERS}},
+    {'result': {'files': False, 'network': False, 'programs': True,
+                'processes': False}},
+    {'error': {'kind': 'NoVhd', 'reason': 'there is none',
                'member': None, 'offset': None}},
 )
 
@@ -105,6 +127,8 @@ def sown() -> abc.Iterator[bytes]:
 
 def _changed(message: typing.Any, rng: random.Random) -> typing.Any:
     """A message with one thing changed, at any depth."""
+    if isinstance(message, list) and message and rng.randrange(6):
+        return [_changed(message[0], rng), *message[1:]]
     if not isinstance(message, dict) or not message or rng.randrange(6) == 0:
         return rng.choice(_VALUES)
     changed = dict(message)
@@ -159,6 +183,9 @@ def test_one_input(data: bytes) -> None:
                 lambda: parent.check(
                     source.fileno(), request, python='',
                     on_progress=_check_progress),
+                lambda: parent.inspect(
+                    source.fileno(), request, python='',
+                    on_progress=_check_progress),
                 lambda: parent.probe(request, python='')):
             try:
                 _check(work())
@@ -175,21 +202,35 @@ def _check_progress(latest: progress.Progress) -> None:
 
 
 def _check(result: typing.Any) -> None:
-    if isinstance(result, protocol.Outcome):
+    if isinstance(result, results.ConversionResult):
         if result.virtual_size != DISK:
             raise rules.Broken('the disk has another size')
         if len(result.source_sha256) != 64:
             raise rules.Broken('there is no digest')
-    if isinstance(result, (protocol.Outcome, protocol.Assessment)):
-        if not 1 <= result.layers <= LIMITS.max_chain_length:
-            raise rules.Broken('there are too many layers, or too few')
+    if isinstance(result, (results.ConversionResult, results.CheckResult)):
         if not 0 <= result.virtual_size <= LIMITS.max_virtual_size:
             raise rules.Broken('the disk is too large')
         if not 0 <= result.source_size <= SOURCE:
             raise rules.Broken('the archive is larger than its file')
-    for value in vars(result).values():
-        if isinstance(value, str):
-            _check_text(value)
+    if (not isinstance(result, protocol.Findings)
+            and len(result.layers) > LIMITS.max_chain_length):
+        raise rules.Broken('there are too many layers')
+    if isinstance(result, results.Inspection):
+        tables.of_image(
+            result.layers, result.disks,
+            [*filter(None, [result.guest]), *result.other_guests])
+    _check_values(dataclasses.asdict(result))
+
+
+def _check_values(value: typing.Any) -> None:
+    """Check the texts and the numbers at any depth."""
+    if isinstance(value, str):
+        _check_text(value)
+    elif isinstance(value, int) and not 0 <= value < 2 ** 63:
+        raise rules.Broken('an impossible number')
+    elif isinstance(value, (dict, list)):
+        for one in value.values() if isinstance(value, dict) else value:
+            _check_values(one)
 
 
 def _check_text(text: str) -> None:

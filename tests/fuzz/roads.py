@@ -12,13 +12,16 @@
 
 """An input is a tar archive of VHDs; all roads lead to the same disk."""
 
+import bz2
+from collections import abc
 import io
+import lzma
 import random
 import tarfile
 import typing
 import zlib
 
-from glance_xs_convert.converter.containers import detect
+from glance_xs_convert.converter import detect
 from glance_xs_convert import exceptions
 
 from testbed.images import archive
@@ -27,7 +30,14 @@ from tests.fuzz import mutation
 from tests.fuzz import rules
 
 _NAMES = ('0.vhd', '1.vhd', '2.vhd', './0.vhd', './1.vhd', 'snap.vhd',
-          'image.vhd', 'base.vhd', 'swap.vhd', 'disk.vhd', 'disk', '._0.vhd')
+          'image.vhd', 'base.vhd', 'swap.vhd', 'disk.vhd', 'disk', '._0.vhd',
+          'x.avhd', 'a/0.vhd', '20240101T000000Z.vhd')
+
+#: How an archive is compressed on some roads.
+_PACKERS: dict[int, tuple[str, abc.Callable[[bytes], bytes]]] = {
+    0: ('gzipped', lambda data: archive.gzipped([data])),
+    3: ('as bzip2 data', bz2.compress),
+    4: ('as xz data', lambda data: lzma.compress(data, preset=0))}
 
 Files = list[tuple[str, bytes]]
 
@@ -54,6 +64,14 @@ def files(data: bytes) -> Files | None:
 def packed(found: Files, tar_format: int = archive.GNU) -> bytes:
     return archive.tar([archive.Member(name, content)
                         for name, content in found], tar_format)
+
+
+def compressed(name: str, content: bytes) -> tuple[str, bytes]:
+    """A file that is compressed, if its name says that it is a VHD."""
+    base = name.rpartition('/')[2]
+    if not base.endswith(('.vhd', '.avhd')) or base.startswith('._'):
+        return name, content
+    return name + '.xz', lzma.compress(content, preset=0)
 
 
 def change_members(found: Files, rng: random.Random) -> None:
@@ -98,23 +116,30 @@ def mutate(data: bytes, max_size: int, seed: int) -> bytes:
 
 def test_one_input(data: bytes) -> None:
     found = rules.converted(data)
-    road = zlib.adler32(data) % 6
+    road = zlib.adler32(data) % 8
     # What begins like a VHD is taken for one, but not if it is compressed.
-    if (road == 0 and detect.is_tar(data[:archive.BLOCK])
+    if (road in _PACKERS and detect.is_tar(data[:archive.BLOCK])
             and not data.startswith(b'conectix')):
-        packed_too = rules.outcome(archive.gzipped([data]))
+        name, pack = _PACKERS[road]
+        packed_too = rules.outcome(pack(data))
         # Only a plain archive has to have an end-of-archive marker.
         if not isinstance(found, exceptions.DamagedArchive):
-            rules.same_refusal(found, packed_too, 'gzipped')
+            rules.same_refusal(found, packed_too, name)
     elif road == 1:
         members = files(data)
         if members is not None:
             check_order(found, members)
+    elif road == 5:
+        members = files(data)
+        if members:
+            rules.same(rules.outcome(packed(members)), rules.outcome(
+                packed([compressed(*file) for file in members])),
+                'compressed one by one')
     elif road == 2:
         members = files(data)
-        if members is not None and is_numbered(members):
+        if members:
             rules.same(rules.outcome(packed(members)), rules.outcome(
-                packed([('other.vhd', b''), *members])), 'by a survey')
+                packed(members), by_survey=True), 'by a survey')
 
 
 def check_order(found: rules.Outcome, members: Files) -> None:
@@ -124,7 +149,3 @@ def check_order(found: rules.Outcome, members: Files) -> None:
         rules.same(found, again, 'packed anew')
     rules.same(again, rules.outcome(packed(members[::-1])),
                'in the reverse order')
-
-
-def is_numbered(members: Files) -> bool:
-    return any(name in ('0.vhd', './0.vhd') for name, _ in members)

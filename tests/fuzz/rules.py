@@ -29,6 +29,8 @@ from unittest import mock
 import zlib
 
 from glance_xs_convert.converter import convert
+from glance_xs_convert.converter import layers
+from glance_xs_convert.converter import passes
 from glance_xs_convert.converter.streams import read_ahead
 from glance_xs_convert import exceptions
 from glance_xs_convert import limits
@@ -47,7 +49,8 @@ _CHUNKS = (511, 512, 1000, 4096, 5000)
 _WHOLE = 64 * 1024
 #: What begins so may be found to be damaged before or after its first piece.
 _COMPRESSED = re.compile(
-    rb'\x1f\x8b|\x28\xb5\x2f\xfd|[\x50-\x5f]\x2a\x4d\x18')
+    rb'\x1f\x8b|\x28\xb5\x2f\xfd|[\x50-\x5f]\x2a\x4d\x18|BZh|'
+    rb'\xfd7zXZ\0')
 
 
 class Broken(Exception):
@@ -167,18 +170,35 @@ class _Target:
 _target = _Target()
 
 
+@contextlib.contextmanager
+def _lost_at_first() -> abc.Iterator[None]:
+    """Let the pass without a survey find nothing in order."""
+    go_on = passes.Passes._read_vhds
+
+    def lost(image: typing.Any, opened: typing.Any, raw: typing.Any,
+             surveyed: typing.Any = None) -> typing.Any:
+        if surveyed is None:
+            raise layers.NotInOrder('any')
+        return go_on(image, opened, raw, surveyed)
+
+    with mock.patch.object(passes.Passes, '_read_vhds', lost):
+        yield
+
+
 def outcome(data: bytes, *, chunk_size: int = _WHOLE, piped: bool = False,
-            **options: typing.Any) -> Outcome:
+            by_survey: bool = False, **options: typing.Any) -> Outcome:
     """Convert an archive, and check what holds in any case.
 
     :param chunk_size: in what pieces it is handed on
     :param piped: whether it cannot be read again
+    :param by_survey: whether to begin with a survey
     :raises Broken: one of the rules does not hold
     """
     ReadNow.chunk_size = chunk_size
     limits = options.setdefault('limits', LIMITS)
     source = Stream(data) if piped else io.BytesIO(data)
-    with bounded_time():
+    road = _lost_at_first() if by_survey else contextlib.nullcontext()
+    with bounded_time(), road:
         try:
             result = convert.convert(source, _target.empty(), **options)
         except exceptions.XsConvertError as error:
@@ -297,7 +317,8 @@ def same_checked(found: Outcome, data: bytes) -> None:
     """
     occupied = _target.occupied()
     try:
-        result = convert.check(io.BytesIO(data), limits=LIMITS)
+        result = convert.check(io.BytesIO(data), limits=LIMITS,
+                               with_map=True)
     except exceptions.XsConvertError as error:
         same_refusal(found, refusal(error), 'checked')
         return
@@ -312,8 +333,7 @@ def same_checked(found: Outcome, data: bytes) -> None:
                      f'occupied, with room for {result.room}, but '
                      f'{occupied} are')
     mapped = {offset // _SECTOR
-              for rank in range(len(result.disk_map.layers))
-              for start, size in result.disk_map.extents(rank)
+              for start, size, _ in result.disk_map or ()
               for offset in range(start, start + size, _SECTOR)}
     if not mapped.issuperset(found.sectors):
         raise Broken('checked: the map lacks a sector')

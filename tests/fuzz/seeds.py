@@ -12,7 +12,9 @@
 
 """Small inputs to start from."""
 
+import bz2
 from collections import abc
+import lzma
 import pathlib
 
 from testbed.images import archive
@@ -64,6 +66,12 @@ def _chains() -> abc.Iterator[bytes]:
     yield b''
     for number in range(12):
         yield chains.pattern(('choices', number))[:40 * (number + 1)]
+
+
+def _packages() -> abc.Iterator[bytes]:
+    yield b''
+    for number in range(24):
+        yield chains.pattern(('package', number))[:10 * (number + 1)]
 
 
 def _headers() -> abc.Iterator[bytes]:
@@ -126,8 +134,12 @@ def _compressed() -> abc.Iterator[bytes]:
         yield archive.gzipped([data])
         yield archive.gzipped([data], member_size=700)
         yield archive.zstandard([data])
+        yield bz2.compress(data)
+        yield lzma.compress(data)
+    for layer in layers()[:4]:
+        yield lzma.compress(layer.tobytes())
 
 
 _SEEDS = {'compressed': _compressed, 'roads': _roads, 'exports': _exports,
           'structures': _structures, 'chains': _chains, 'headers': _headers,
-          'messages': messages.sown}
+          'packages': _packages, 'messages': messages.sown}

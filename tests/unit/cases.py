@@ -23,9 +23,11 @@ import tempfile
 import threading
 import time
 import unittest
+import uuid
 
 from glance_xs_convert import api
 from glance_xs_convert import exceptions
+from glance_xs_convert import results
 
 from testbed.images import archive
 from testbed.images import model
@@ -40,6 +42,31 @@ PATIENCE = 300
 # File systems round the space of a file up by a few pages and keep the map
 # of its extents in further ones.
 SLACK = 64 * 1024
+
+
+def layer(number=0, **fields):
+    """A layer of a chain, as a result describes it."""
+    return results.Vhd(**{
+        'name': f'./{number}.vhd', 'disk_type': 'dynamic',
+        'current_size': 1 << 30, 'allocated_size': 0, 'file_size': 4096,
+        'creator': 'tap 1.3', 'unique_id': str(uuid.UUID(int=number + 1)),
+        'parent_unique_id': None, 'is_hidden': False} | fields)
+
+
+def guest(**fields):
+    """A virtual machine of an export, as a result describes it."""
+    return results.Guest(**{
+        'name': 'web-1', 'product': 'XenServer', 'version': '8.2.1',
+        'memory': None, 'cpus': None, 'firmware': None, 'boot_mode': 'HVM',
+        'bootloader': None} | fields)
+
+
+def converted(**fields):
+    """The result of a conversion of three layers."""
+    return results.ConversionResult(**{
+        'virtual_size': 1 << 30, 'layers': [*map(layer, range(3))],
+        'allocated': 0, 'source_size': 4711,
+        'source_sha256': 'c0ffee'} | fields)
 
 
 class Hang(BaseException):

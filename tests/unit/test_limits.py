@@ -27,3 +27,8 @@ class Defaults(unittest.TestCase):
     def test_limits_stay_as_they_are(self):
         with self.assertRaises(AttributeError):
             limits.Limits().max_members = 5
+
+    def test_largest_disk(self):
+        for disk, largest in ((None, 100), (50, 50), (200, 100)):
+            self.assertEqual(largest, limits.Limits(
+                max_virtual_size=100, max_disk_size=disk).largest_disk)

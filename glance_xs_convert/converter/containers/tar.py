@@ -17,13 +17,12 @@ The standard library's ``tarfile`` reads the headers. The members' data
 bypasses it, straight from the decompressor's buffers.
 """
 
-from collections.abc import Iterable
 from collections.abc import Iterator
+import contextlib
 import tarfile
 from typing import BinaryIO
 from typing import cast
 
-from glance_xs_convert.converter.containers import detect
 from glance_xs_convert.converter.containers import member
 from glance_xs_convert.converter.containers import tar_headers
 from glance_xs_convert.converter.containers import tar_sparse
@@ -42,34 +41,44 @@ _MAX_TRAILER = 16 * limits.MIB
 _MAX_MEMBER_SIZE = 2 * limits.MAX_VIRTUAL_SIZE
 
 
+#: What members are that are neither files nor directories.
+_SPECIAL = {
+    tarfile.LNKTYPE: 'a hard link to',
+    tarfile.SYMTYPE: 'a symbolic link to',
+    tarfile.FIFOTYPE: 'a named pipe',
+    b'M': 'the rest of a file that begins in another volume of the archive',
+}
+
+
 class Archive:
     """A tar archive, gzipped or plain, read once from front to back.
 
-    :param chunks: the decompressed bytes
-    :param has_checksum: whether the chunks can only end after all of the data,
+    :param data: the decompressed bytes, which begin with a tar header
+    :param has_checksum: whether the data can only end after all of the bytes,
                          so that the end-of-archive marker may be missing
-    :param may_be_fixed: whether data that is not an archive may be a fixed VHD
     """
 
-    def __init__(self, chunks: Iterable[bytes], limits: limits.Limits,
-                 has_checksum: bool, may_be_fixed: bool) -> None:
+    def __init__(self, data: member.ArchiveReader, limits: limits.Limits,
+                 has_checksum: bool) -> None:
         self._limits = limits
         self._has_checksum = has_checksum
-        self._may_be_fixed = may_be_fixed
         self._is_export = False
         self._special: str | None = None
         self._counted = 0
         self._files = self._read()
-        self._first: member.Member | None = None
-        self._bytes = member.ArchiveReader(chunks)
+        self._early: list[member.Member] = []
+        self._bytes = data
         self._headers = tar_headers.HeaderGuard(self._bytes)
         self._ignored_size = 0
 
     def first(self) -> str | None:
         """Return the path of the first regular file, or None."""
-        if self._first is None:
-            self._first = next(self._files, None)
-        return self._first.path if self._first is not None else None
+        while not self._early or self._early[-1].special:
+            found = next(self._files, None)
+            if found is None:
+                return None
+            self._early.append(found)
+        return self._early[-1].path
 
     def expect_export(self) -> None:
         """Expect a XenServer export.
@@ -85,16 +94,16 @@ class Archive:
             raise _special_file(self._special)
 
     def members(self) -> Iterator[member.Member]:
-        """Yield the regular files in their order, then check the end.
+        """Yield the files in their order, then check the end.
 
-        :raises NotAnArchive: the data is not a tar archive
+        Links and devices are among them, except in an export.
+
         :raises DamagedArchive: the data is cut short or corrupt
-        :raises UnsafeMember: a VHD is not a regular file, or a member's name
-                              leads out of the archive
+        :raises UnsafeMember: a member's name leads out of the archive, or an
+                              export holds a link or a device
         :raises LimitExceeded: there are more members than allowed
         """
-        if self._first is not None:
-            yield self._first
+        yield from self._early
         yield from self._files
 
     def _read(self) -> Iterator[member.Member]:
@@ -103,11 +112,13 @@ class Archive:
             self._count(info)
             self._bytes.inside = name
             self._check(info, name)
-            if info.isreg():
+            if _is_file(info):
                 yield self._member(index, info, name)
             else:
                 self._count_ignored(
                     self._tar.offset - self._bytes.position, name)
+                if not info.isdir():
+                    yield _special_member(index, info)
             self._skip_to(self._tar.offset, name)
             self._bytes.inside = None
         self._drain()
@@ -120,7 +131,7 @@ class Archive:
         self._count_ignored(member.size, member.name)
 
     def _count(self, info: tarfile.TarInfo) -> None:
-        if self._is_export and info.isreg():
+        if self._is_export and _is_file(info):
             return
         self._counted += 1
         if self._counted > self._limits.max_members:
@@ -133,12 +144,8 @@ class Archive:
         if info.name.startswith('/') or '..' in info.name.split('/'):
             raise exceptions.UnsafeMember(
                 'its name leads out of the archive', member=name)
-        if info.isreg() or info.isdir():
+        if _is_file(info) or info.isdir():
             return
-        if info.name.lower().endswith('.vhd'):
-            raise exceptions.UnsafeMember(
-                'a VHD must be a regular file, not a link or a device',
-                member=name)
         self._special = name
         if self._is_export:
             raise _special_file(name)
@@ -148,8 +155,8 @@ class Archive:
         if self._ignored_size > self._limits.max_ignored_size:
             raise exceptions.LimitExceeded(
                 'the files in the archive that do not belong to the disk have '
-                f'more than {self._limits.max_ignored_size} bytes together',
-                member=name)
+                f'more than {text.exact_size(self._limits.max_ignored_size)} '
+                'together', member=name)
 
     def _infos(self) -> Iterator[tarfile.TarInfo]:
         """Yield all members' headers up to the end-of-archive marker."""
@@ -182,13 +189,6 @@ class Archive:
             yield info
 
     def _open(self) -> tarfile.TarInfo:
-        start = self._headers.peek()
-        if start == bytes(tarfile.BLOCKSIZE):
-            raise tarfile.EOFHeaderError  # type: ignore[attr-defined]
-        try:
-            tarfile.TarInfo.frombuf(start, 'utf-8', 'backslashreplace')
-        except tarfile.TarError:
-            raise detect.not_an_archive(start, self._may_be_fixed) from None
         self._tar = tarfile.TarFile(
             fileobj=cast(BinaryIO, self._headers), mode='r',
             encoding='utf-8', errors='backslashreplace')
@@ -202,11 +202,12 @@ class Archive:
         stored = self._tar.offset - self._bytes.position
         if info.size < 0:
             raise exceptions.DamagedArchive(
-                f'its size of {info.size} bytes is negative', member=name)
+                f'its size of {text.exact_size(info.size)} is negative',
+                member=name)
         if info.size > _MAX_MEMBER_SIZE:
             raise exceptions.LimitExceeded(
-                f'its size of {info.size} bytes is larger than any VHD can '
-                'be', member=name)
+                f'its size of {text.exact_size(info.size)} is larger than any '
+                'VHD can be', member=name)
         data: forward.Reader
         sparse = getattr(info, 'sparse', None)
         if sparse is None:
@@ -214,16 +215,10 @@ class Archive:
         else:
             extents = tar_sparse.checked_map(
                 sparse, info.size, stored, name)
-            self._check_holes(
-                info.size - sum(size for _, size in extents), name)
-            data = tar_sparse.SparseReader(self._bytes, info.size, extents)
+            data = tar_sparse.SparseReader(
+                self._bytes, info.size, extents, name,
+                self._limits.max_ignored_size)
         return member.Member(index, info.name, info.size, data)
-
-    def _check_holes(self, size: int, name: str) -> None:
-        if size > self._limits.max_ignored_size:
-            raise exceptions.LimitExceeded(
-                f'tar left out {size} bytes of it as holes, more than the '
-                f'limit of {self._limits.max_ignored_size}', member=name)
 
     def _skip_to(self, offset: int, name: str) -> None:
         if not self._bytes.position <= offset:
@@ -232,14 +227,52 @@ class Archive:
         self._bytes.skip(offset - self._bytes.position)
 
     def _drain(self) -> None:
-        """Read to the end, for the compressed data's last checksum."""
+        """Read to the end, for the compressed data's last checksum.
+
+        :raises DamagedArchive: another archive follows, or too much data
+        """
         end = self._bytes.position + _MAX_TRAILER
+        is_zero = True
         while not self._bytes.at_end():
             if self._bytes.position >= end:
                 raise exceptions.DamagedArchive(
                     'the archive does not end after its end-of-archive '
                     'marker')
-            self._bytes.skip(self._bytes.available)
+            if not is_zero:
+                self._bytes.skip(self._bytes.available)
+                continue
+            block = self._bytes.peek(tarfile.BLOCKSIZE)
+            is_zero = not any(block)
+            if not is_zero:
+                _check_no_header(block)
+            self._bytes.skip(len(block))
+
+
+def _is_file(info: tarfile.TarInfo) -> bool:
+    """Whether a member is a file, as those of unknown types are.
+
+    Source: POSIX.1-2017, ``pax``, "ustar Interchange Format", ``typeflag``.
+    """
+    return info.isreg() or not (
+        info.type in tarfile.SUPPORTED_TYPES or info.type in _SPECIAL)
+
+
+def _check_no_header(block: bytes) -> None:
+    """:raises DamagedArchive: a block is the header of another archive"""
+    with contextlib.suppress(tarfile.HeaderError):
+        tarfile.TarInfo.frombuf(block, 'utf-8', 'backslashreplace')
+        raise exceptions.DamagedArchive(
+            'another archive follows the end-of-archive marker: give each by '
+            'itself, or unpack them and pack one')
+
+
+def _special_member(index: int, info: tarfile.TarInfo) -> member.Member:
+    """Return a link or a device as a member without data."""
+    kind = _SPECIAL.get(info.type, 'a device')
+    linked = info.linkname if info.islnk() or info.issym() else ''
+    return member.Member(
+        index, info.name, 0, forward.ForwardReader(()),
+        f'{kind} {text.printable(linked)}' if linked else kind, linked)
 
 
 def _special_file(name: str) -> exceptions.UnsafeMember:

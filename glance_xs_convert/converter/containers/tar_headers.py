@@ -26,6 +26,7 @@ import tarfile
 from glance_xs_convert.converter.containers import member
 from glance_xs_convert import exceptions
 from glance_xs_convert import limits
+from glance_xs_convert import text
 
 #: The largest size of one member's headers (long names, pax records), of all
 #: members' headers together, and of a single read.
@@ -38,6 +39,11 @@ _PAX_LENGTH = re.compile(rb'[1-9][0-9]{0,4} ')
 _PAX_TYPES = (tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE)
 _LONG_NAME_TYPES = (tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK)
 _TYPE = slice(156, 157)
+_CHECKSUM = slice(148, 156)
+_MAGIC = slice(257, 265)
+_GNU_MAGIC = b'ustar  \0'
+#: Where GNU tar has times, and POSIX the beginning of a prefix of the name.
+_TIMES = slice(345, 369)
 
 
 class HeaderGuard:
@@ -45,7 +51,6 @@ class HeaderGuard:
 
     def __init__(self, reader: member.ArchiveReader) -> None:
         self._reader = reader
-        self._peeked = b''
         self._left = 0
         self._all_left = _MAX_ALL_HEADERS
         self._kind = b''
@@ -60,13 +65,8 @@ class HeaderGuard:
         self._left = min(_MAX_HEADERS, self._all_left)
         self._expects_header = True
 
-    def peek(self) -> bytes:
-        """Return the first header, or less if the archive is shorter."""
-        self._peeked = self._read(tarfile.BLOCKSIZE)
-        return self._peeked
-
     def tell(self) -> int:
-        return self._reader.position - len(self._peeked)
+        return self._reader.position
 
     def seek(self, offset: int) -> None:
         """Report damage: ``tarfile`` seeks to give up a damaged header."""
@@ -74,10 +74,9 @@ class HeaderGuard:
                                         offset=self._reader.position)
 
     def read(self, size: int) -> bytes:
-        if self._peeked:
-            data, self._peeked = self._peeked, b''
-        else:
-            data = self._read_bounded(size)
+        data = self._read_bounded(size)
+        if self._expects_header:
+            data = _without_times(data)
         self._follow(data)
         return data
 
@@ -85,8 +84,8 @@ class HeaderGuard:
         if not 0 <= size <= min(_MAX_HEADER_READ, self._left):
             raise exceptions.DamagedArchive(
                 'the tar headers are too long: one member may have '
-                f'{_MAX_HEADERS // 1024} KiB of them, and all members '
-                f'{_MAX_ALL_HEADERS // limits.MIB} MiB',
+                f'{text.size(_MAX_HEADERS)} of them, and all members '
+                f'{text.size(_MAX_ALL_HEADERS)}',
                 offset=self._reader.position)
         self._left -= size
         self._all_left -= size
@@ -125,3 +124,21 @@ class HeaderGuard:
             data += self._reader.read(
                 min(size - len(data), self._reader.available))
         return data
+
+
+def _without_times(header: bytes) -> bytes:
+    """Remove the times that incremental archives of GNU tar have.
+
+    ``tarfile`` takes them for a part of the name.
+    """
+    times = header[_TIMES]
+    if header[_MAGIC] != _GNU_MAGIC or not any(times):
+        return header
+    try:
+        checksum = int(header[_CHECKSUM].strip(b' \0'), 8)
+    except ValueError:
+        return header
+    changed = bytearray(header)
+    changed[_TIMES] = bytes(len(times))
+    changed[_CHECKSUM] = b'%06o\0 ' % max(0, checksum - sum(times))
+    return bytes(changed)

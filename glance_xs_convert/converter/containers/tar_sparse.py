@@ -20,6 +20,7 @@ from collections.abc import Iterator
 
 from glance_xs_convert.converter.streams import forward
 from glance_xs_convert import exceptions
+from glance_xs_convert import text
 
 _ZEROS = bytes(64 * 1024)
 
@@ -30,11 +31,18 @@ class SparseReader:
     :param stored: the stored extents, one after the other
     :param size: size of the member with its holes, in bytes
     :param extents: (offset in the member, size), in ascending order
+    :param name: name of the member
+    :param limit: number of bytes of holes that may be read; skipping them
+                  costs nothing
     """
 
     def __init__(self, stored: forward.Reader, size: int,
-                 extents: list[tuple[int, int]]) -> None:
+                 extents: list[tuple[int, int]], name: str, limit: int,
+                 ) -> None:
         self.position = 0
+        self._name = name
+        self._limit = limit
+        self._zeros_read = 0
         self._stored = stored
         self._extents = iter([*extents, (size, 0)])
         self._start, self._end = 0, 0
@@ -54,10 +62,27 @@ class SparseReader:
             if reader is not None:
                 yield from reader.pieces(part)
                 continue
+            self._count(part)
             while part:
                 length = min(part, len(_ZEROS))
                 yield _ZEROS, 0, length
                 part -= length
+
+    def stored_pieces(self, size: int) -> Iterator[forward.Located]:
+        for reader, part in self._parts(size):
+            if reader is not None:
+                place = self.position - part
+                for buffer, start, end in reader.pieces(part):
+                    yield place, (buffer, start, end)
+                    place += end - start
+
+    def _count(self, size: int) -> None:
+        """:raises LimitExceeded: too much of the member is holes"""
+        self._zeros_read += size
+        if self._zeros_read > self._limit:
+            raise exceptions.LimitExceeded(
+                f'tar left out more than {text.exact_size(self._limit)} of it '
+                'as holes, which is the limit', member=self._name)
 
     def _parts(self, size: int) -> Iterator[
             tuple[forward.Reader | None, int]]:

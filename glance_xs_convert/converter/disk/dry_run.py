@@ -14,11 +14,11 @@
 
 from collections.abc import Iterator
 
-from glance_xs_convert.converter.disk import disk_map
 from glance_xs_convert.converter.disk import first_sectors
 from glance_xs_convert.converter.disk import sectors
 from glance_xs_convert.converter.disk import zeros
 from glance_xs_convert.converter.streams import forward
+from glance_xs_convert import maps
 
 _SECTOR = sectors.SECTOR_SIZE
 _PAGE = sectors.PAGE_SIZE
@@ -49,13 +49,27 @@ class DryRun:
         self._pages = sectors.SectorMap()
         self._layers: dict[int, sectors.SectorMap] = {}
 
-    def layer_map(self, size: int) -> disk_map.DiskMap:
+    def layer_map(self, size: int) -> maps.DiskMap:
         """Return a map of the layers that have written each sector.
 
         :param size: size of the disk, in bytes
         """
-        return disk_map.DiskMap(
-            size, [self._layers[rank] for rank in sorted(self._layers)])
+        return maps.DiskMap.of(
+            size, len(self._layers), self._extents(size))
+
+    def _extents(self, size: int) -> Iterator[tuple[int, int, int]]:
+        """Yield (offset, size, index of the layer), by offset."""
+        layers = [dict(self._layers[rank].regions())
+                  for rank in sorted(self._layers)]
+        for region in sorted(set().union(*layers)):
+            runs = sorted(
+                (first, last, index) for index, layer in enumerate(layers)
+                if region in layer for first, last in sectors.runs(
+                    layer[region], sectors.REGION_SECTORS))
+            for first, last, index in runs:
+                start = region * _REGION + first * _SECTOR
+                end = min(region * _REGION + last * _SECTOR, size)
+                yield start, end - start, index
 
     def begin_layer(self, rank: int, overwrites: bool) -> None:
         self._rank = rank
@@ -80,6 +94,37 @@ class DryRun:
                     end, start + len(self.start) - offset)])
             offset += end - start
 
+    def write_sectors(self, offset: int, size: int, wanted: int,
+                      data: forward.Reader) -> None:
+        new = bytearray(size)
+        sectors.overlay(new, data.read(size), wanted)
+        count = -(-size // _SECTOR)
+        region, inside = divmod(offset, _REGION)
+        shift = sectors.REGION_SECTORS - inside // _SECTOR - count
+        touched = wanted << shift
+        if self._overwrites:
+            for layer in self._layers.values():
+                if layer[region] & touched:
+                    layer.remove(region, touched)
+        self._layers[self._rank].add(region, touched)
+        last = (wanted & -wanted).bit_length() - 1
+        self.end = max(self.end, offset + min(size, (count - last) * _SECTOR))
+        data_sectors = 0
+        for is_data, first, end in zeros.split(new, 0, size, offset):
+            if is_data:
+                [(_, mask)] = _masks(offset + first, offset + end)
+                data_sectors |= mask
+        self.bytes_written += (touched & data_sectors).bit_count() * _SECTOR
+        self._allocate_pages(region, touched & data_sectors)
+        if self._overwrites:
+            self._free_pages(region, touched & ~data_sectors)
+        for first, end in sectors.runs(wanted, count):
+            start = offset + first * _SECTOR
+            if start >= len(self.start):
+                break
+            self._keep(start, bytes(new[first * _SECTOR:end * _SECTOR])[
+                :len(self.start) - start])
+
     def clear(self, offset: int, size: int) -> None:
         end = min(offset + size, self.end)
         self._disown(offset + -offset % _SECTOR, end)
@@ -93,7 +138,7 @@ class DryRun:
         self.start[offset:offset + len(data)] = data
 
     def set_size(self, size: int) -> None:
-        """Do nothing: everything written lies within the size."""
+        self.clear(size, self.end - size)
 
     def check_room(self, size: int) -> None:
         """Record the space that is required; there is always enough."""
@@ -115,22 +160,27 @@ class DryRun:
 
     def _allocate(self, start: int, end: int) -> None:
         """Occupy all pages that the stretch touches."""
-        for region, touched in _masks(start - start % _PAGE,
-                                      end + -end % _PAGE):
-            new = touched & ~self._pages[region]
-            if new:
-                self._pages.add(region, new)
-                self.allocated += new.bit_count() * _SECTOR
+        for region, touched in _masks(start, end):
+            self._allocate_pages(region, touched)
+
+    def _allocate_pages(self, region: int, touched: int) -> None:
+        new = sectors.all_pages(touched) & ~self._pages[region]
+        if new:
+            self._pages.add(region, new)
+            self.allocated += new.bit_count() * _SECTOR
         self.room = max(self.room, self.allocated)
 
     def _free(self, start: int, end: int) -> None:
         """Give up the pages that lie wholly in the stretch."""
-        for region, touched in _masks(start + -start % _PAGE,
-                                      end - end % _PAGE):
-            old = touched & self._pages[region]
-            if old:
-                self._pages.remove(region, old)
-                self.allocated -= old.bit_count() * _SECTOR
+        for region, touched in _masks(start + -start % _SECTOR,
+                                      end - end % _SECTOR):
+            self._free_pages(region, touched)
+
+    def _free_pages(self, region: int, touched: int) -> None:
+        old = sectors.whole_pages(touched) & self._pages[region]
+        if old:
+            self._pages.remove(region, old)
+            self.allocated -= old.bit_count() * _SECTOR
 
 
 def _masks(start: int, end: int) -> Iterator[tuple[int, int]]:

@@ -22,7 +22,8 @@ class DiskFile(Protocol):
     """A file that takes the disk's bytes in any order.
 
     :ivar end: the end of the last byte written, as an offset
-    :ivar bytes_written: bytes written, without the zeros that are left out
+    :ivar bytes_written: bytes written so far, without the zeros that are left
+                         out; what replaces other data counts as well
     """
 
     end: int
@@ -40,6 +41,18 @@ class DiskFile(Protocol):
 
     def write(self, offset: int, size: int, data: forward.Reader) -> None:
         """Write the next ``size`` bytes of ``data``."""
+
+    def write_sectors(self, offset: int, size: int, wanted: int,
+                      data: forward.Reader) -> None:
+        """Write some sectors of the next ``size`` bytes of ``data``.
+
+        It does the same as writing them run by run, but takes less time if
+        they are scattered.
+
+        :param offset: a multiple of the page size
+        :param wanted: mask of the sectors to write; the others stay as they
+                       are
+        """
 
     def clear(self, offset: int, size: int) -> None:
         """Turn a stretch into zeros that take no space."""

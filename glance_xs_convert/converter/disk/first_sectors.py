@@ -18,11 +18,12 @@ partition. Source: UEFI Specification 2.10, section 5 (the GUID partition table
 and the master boot record).
 """
 
-import dataclasses
 import struct
+from typing import Literal
 from typing import NamedTuple
 
 from glance_xs_convert.converter.disk import extents
+from glance_xs_convert import results
 
 #: The size up to the end of a partition table of 128 entries, in bytes.
 SIZE = 34 * extents.SECTOR_SIZE
@@ -45,32 +46,7 @@ _GPT_ENTRY_SIZE = 128
 _GPT_EFI_SYSTEM = bytes.fromhex('28732ac11ff8d211ba4b00a0c93ec93b')
 
 
-@dataclasses.dataclass(frozen=True)
-class FirstSectors:
-    """The findings.
-
-    :ivar partition_table: ``GPT``, ``MBR`` or None
-    :ivar has_efi_system_partition: whether UEFI firmware may boot from it
-    :ivar has_boot_code: whether a BIOS may boot from it
-    """
-
-    partition_table: str | None
-    has_efi_system_partition: bool
-    has_boot_code: bool
-
-    @property
-    def hint(self) -> str | None:
-        """A reason why a guest may not boot from the disk, or None."""
-        if self.has_boot_code:
-            return None
-        if self.has_efi_system_partition:
-            return ('a guest boots from this disk with UEFI only: set the '
-                    'image property hw_firmware_type to uefi')
-        return ('a guest will not boot from this disk under KVM as it is: '
-                'the disk has neither boot code nor an EFI system partition')
-
-
-def examine(data: bytes | bytearray) -> FirstSectors:
+def examine(data: bytes | bytearray) -> results.FirstSectors:
     """Examine a disk's first bytes.
 
     :param data: ``SIZE`` bytes, or fewer if the disk is shorter
@@ -79,7 +55,7 @@ def examine(data: bytes | bytearray) -> FirstSectors:
     has_signature = data[_SIGNATURE] == _BOOT_SIGNATURE
     partitions = _mbr_partitions(data) if has_signature else []
     gpt_types = _gpt_types(data)
-    table: str | None
+    table: Literal['GPT', 'MBR'] | None
     if gpt_types is not None:
         table = 'GPT'
         has_efi = _GPT_EFI_SYSTEM in gpt_types
@@ -87,8 +63,8 @@ def examine(data: bytes | bytearray) -> FirstSectors:
         table = 'MBR' if partitions else None
         has_efi = any(partition.kind == _MBR_EFI_SYSTEM
                       for partition in partitions)
-    return FirstSectors(table, has_efi,
-                        has_signature and any(data[_BOOT_CODE]))
+    return results.FirstSectors(
+        table, has_efi, has_signature and any(data[_BOOT_CODE]))
 
 
 class _Partition(NamedTuple):

@@ -145,6 +145,9 @@ class RawDisk:
             self._touch(region)
         size = max(0, min(extent.size, self._size - extent.offset))
         done = 0
+        if size == extent.size and sectors.are_scattered(visible):
+            self._file.write_sectors(extent.offset, size, visible, data)
+            return
         for first, end in sectors.runs(visible, count):
             start = first * _SECTOR
             stop = min(end * _SECTOR, size)

@@ -29,6 +29,16 @@ PAGE_SIZE = 4096
 
 _SET_BITS = re.compile('1+')
 
+#: In masks of whole regions, the first and the last sector of each page.
+_FIRST_OF_PAGES = int.from_bytes(
+    b'\x80' * (REGION_SIZE // PAGE_SIZE), 'big')
+_LAST_OF_PAGES = int.from_bytes(b'\x01' * (REGION_SIZE // PAGE_SIZE), 'big')
+_WHOLE_PAGE = 0xFF
+#: From this number on, it is better to write runs that begin or end inside of
+#: pages together: writing them one by one takes about 10 µs each, putting a
+#: block together about 1 ms.
+_MANY = 128
+
 
 class SectorMap:
     """A set of sectors of the disk.
@@ -85,6 +95,41 @@ class SectorMap:
         for region, whole in enumerate(other._whole):
             if whole:
                 self.add(region, WHOLE_REGION)
+
+
+def are_scattered(sectors: int) -> bool:
+    """Whether many runs of a set of sectors begin or end inside of pages.
+
+    :param sectors: mask whose last sector is the last one of a page
+    """
+    starts = sectors & ~(sectors >> 1) & ~_FIRST_OF_PAGES
+    ends = sectors & ~(sectors << 1) & ~_LAST_OF_PAGES
+    return starts.bit_count() + ends.bit_count() >= _MANY
+
+
+def whole_pages(sectors: int) -> int:
+    """Return those sectors of a region whose page is wholly in the set."""
+    for shift in (1, 2, 4):
+        sectors &= sectors >> shift
+    return (sectors & _LAST_OF_PAGES) * _WHOLE_PAGE
+
+
+def all_pages(sectors: int) -> int:
+    """Return all sectors of the pages that have some in the set."""
+    for shift in (1, 2, 4):
+        sectors |= sectors >> shift
+    return (sectors & _LAST_OF_PAGES) * _WHOLE_PAGE
+
+
+def overlay(old: bytearray, new: bytes, sectors: int) -> None:
+    """Copy those sectors of ``new`` that are in a set.
+
+    :param old: as long as ``new``; the last sector may be shorter
+    """
+    source, target = memoryview(new), memoryview(old)
+    for first, end in runs(sectors, -(-len(new) // SECTOR_SIZE)):
+        part = slice(first * SECTOR_SIZE, end * SECTOR_SIZE)
+        target[part] = source[part]
 
 
 def runs(sectors: int, count: int) -> Iterator[tuple[int, int]]:

@@ -24,10 +24,10 @@ from glance_xs_convert.converter.disk import sectors
 from glance_xs_convert.converter.disk import zeros
 from glance_xs_convert.converter.streams import forward
 from glance_xs_convert import exceptions
+from glance_xs_convert import limits
+from glance_xs_convert import text
 
 _ZEROS = bytes(sectors.REGION_SIZE)
-#: The unit of ``st_blocks``, whatever the file system's block size.
-_STAT_BLOCK = 512
 
 #: Modes of fallocate(2), from linux/falloc.h.
 _KEEP_SIZE = 1
@@ -39,7 +39,8 @@ class SparseFile:
 
     :param descriptor: descriptor of an empty regular file, open for writing
     :ivar end: the end of the last byte written, as an offset
-    :ivar bytes_written: bytes handed to the operating system
+    :ivar bytes_written: bytes written so far; what replaces other data counts
+                         as well
     """
 
     def __init__(self, descriptor: int) -> None:
@@ -54,6 +55,11 @@ class SparseFile:
         self.end = 0
         self.bytes_written = 0
 
+    def allocated(self) -> int:
+        """Return the number of bytes that the file occupies."""
+        with _writable():
+            return os.fstat(self._descriptor).st_blocks * limits.STAT_BLOCK
+
     def begin_layer(self, rank: int, overwrites: bool) -> None:
         self._overwrites = overwrites
 
@@ -65,14 +71,28 @@ class SparseFile:
                                   reason
         """
         for buffer, start, end in data.pieces(size):
-            view = memoryview(buffer)
-            for is_data, first, last in zeros.split(
-                    buffer, start, end, offset - start):
-                if is_data:
-                    self._write(view[first:last], offset - start + first)
-                elif self._overwrites:
-                    self.clear(offset - start + first, last - first)
+            self._write_buffer(buffer, start, end, offset)
             offset += end - start
+
+    def _write_buffer(self, buffer: bytes | bytearray, start: int, end: int,
+                      offset: int) -> None:
+        """Write a part of a buffer, and leave out its zeros."""
+        view = memoryview(buffer)
+        shift = offset - start
+        for is_data, first, last in zeros.split(buffer, start, end, shift):
+            if is_data:
+                self._write(view[first:last], shift + first)
+            elif self._overwrites:
+                self.clear(shift + first, last - first)
+
+    def write_sectors(self, offset: int, size: int, wanted: int,
+                      data: forward.Reader) -> None:
+        new = data.read(size)
+        with _writable():
+            old = bytearray(os.pread(self._descriptor, size, offset))
+        old.extend(bytes(size - len(old)))
+        sectors.overlay(old, new, wanted)
+        self._write_buffer(old, 0, size, offset)
 
     def clear(self, offset: int, size: int) -> None:
         end = min(offset + size, self.end)
@@ -95,9 +115,9 @@ class SparseFile:
             os.ftruncate(self._descriptor, size)
 
     def check_room(self, size: int) -> None:
+        own = self.allocated()
         with _writable():
             found = os.fstatvfs(self._descriptor)
-            own = os.fstat(self._descriptor).st_blocks * _STAT_BLOCK
         if not found.f_blocks:
             return
         free = found.f_bavail if os.geteuid() else found.f_bfree
@@ -105,7 +125,8 @@ class SparseFile:
         if size > room:
             raise exceptions.OutOfSpace(
                 f'there is not enough space for the raw disk: a layer needs '
-                f'{size} bytes, and {room} are left')
+                f'{text.exact_size(size)}, and {text.exact_size(room)} is '
+                'left')
 
     def _next_data(self, offset: int) -> int:
         try:

@@ -28,7 +28,7 @@ from glance_xs_convert.converter.disk import sectors
 _ZEROS = bytes(sectors.REGION_SIZE)
 
 
-def split(buffer: bytes, start: int, end: int, shift: int,
+def split(buffer: bytes | bytearray, start: int, end: int, shift: int,
           ) -> Iterator[tuple[bool, int, int]]:
     """Tell data from pages of zeros.
 
@@ -46,7 +46,7 @@ def split(buffer: bytes, start: int, end: int, shift: int,
         yield True, data, end
 
 
-def _zero_pages(buffer: bytes, start: int, end: int, shift: int,
+def _zero_pages(buffer: bytes | bytearray, start: int, end: int, shift: int,
                 ) -> Iterator[tuple[int, int]]:
     """Yield the pages of zeros between two indices.
 

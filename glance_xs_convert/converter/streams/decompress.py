@@ -20,6 +20,7 @@ from typing import cast
 from typing import TYPE_CHECKING
 import zlib
 
+from glance_xs_convert.converter.streams import frames
 from glance_xs_convert import exceptions
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ class Gunzip:
     :param source: the compressed bytes
     """
 
-    def __init__(self, source: io.BufferedReader) -> None:
+    def __init__(self, source: frames.Source) -> None:
         self._file = _GzipFile(
             fileobj=cast(BinaryIO, _Prompt(source)), mode='rb')
 
@@ -67,7 +68,7 @@ class Gunzip:
 class _Prompt(io.RawIOBase):
     """A file whose reads return the data at hand and wait for no more."""
 
-    def __init__(self, source: io.BufferedReader) -> None:
+    def __init__(self, source: frames.Source) -> None:
         self._source = source
 
     def readable(self) -> bool:

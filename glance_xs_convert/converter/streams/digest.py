@@ -11,19 +11,20 @@
 # under the License.
 
 
-"""A digest that is computed in the background."""
+"""Digests that are computed in the background."""
 
 import collections
 from concurrent import futures
 import hashlib
-from types import TracebackType
+from typing import Any
 
 #: The number of pieces that may wait to be hashed.
 _AHEAD = 8
+_DEFAULT = 'sha256'
 
 
 class Digest:
-    """A SHA-256 digest, computed in a thread of its own.
+    """Digests of the same data, computed in a thread of their own.
 
     Use it as a context manager; leaving it ends the thread.
     """
@@ -35,14 +36,21 @@ class Digest:
     def __enter__(self) -> 'Digest':
         return self
 
-    def __exit__(self, kind: type[BaseException] | None,
-                 error: BaseException | None,
-                 traceback: TracebackType | None) -> None:
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the thread."""
         self._executor.shutdown(cancel_futures=True)
 
-    def restart(self) -> None:
-        """Forget all data added so far."""
-        self._hash = hashlib.sha256()
+    def restart(self, *algorithms: str) -> None:
+        """Forget all data added so far.
+
+        :param algorithms: the digests to compute; SHA-256 if there are none
+        """
+        self._hashes: dict[str, Any] = {algorithm: hashlib.new(
+            algorithm, usedforsecurity=False)
+            for algorithm in algorithms or (_DEFAULT,)}
         self._waiting: collections.deque[futures.Future[None]] = (
             collections.deque())
 
@@ -51,10 +59,20 @@ class Digest:
         if len(self._waiting) == _AHEAD:
             self._waiting.popleft().result()
         self._waiting.append(
-            self._executor.submit(self._hash.update, bytes(data)))
+            self._executor.submit(_add, self._hashes, bytes(data)))
 
     def hexdigest(self) -> str:
-        """Return the digest of all data added so far."""
+        """Return the SHA-256 of all data added so far."""
+        return self.hexdigests()[_DEFAULT]
+
+    def hexdigests(self) -> dict[str, str]:
+        """Return the digests of all data added so far, by algorithm."""
         while self._waiting:
             self._waiting.popleft().result()
-        return self._hash.hexdigest()
+        return {algorithm: found.hexdigest()
+                for algorithm, found in self._hashes.items()}
+
+
+def _add(hashes: dict[str, Any], data: bytes) -> None:
+    for found in hashes.values():
+        found.update(data)

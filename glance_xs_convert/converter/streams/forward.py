@@ -16,8 +16,16 @@ from collections.abc import Iterable
 from collections.abc import Iterator
 from typing import Protocol
 
+from glance_xs_convert import limits
+
 #: A part of a buffer: the bytes from the first index up to the second.
 Piece = tuple[bytes, int, int]
+#: The same, behind its position.
+Located = tuple[int, Piece]
+
+
+#: A chunk of zeros that nobody has to read.
+ZEROS = bytes(2 * limits.MIB)
 
 
 class EndOfData(EOFError):
@@ -49,6 +57,19 @@ class Reader(Protocol):
         :raises EndOfData: there are fewer
         """
 
+    def stored_pieces(self, size: int) -> Iterator[Located]:
+        """Yield the next ``size`` bytes, and may leave out holes.
+
+        :raises EndOfData: there are fewer
+        """
+
+
+def located(reader: Reader, size: int) -> Iterator[Located]:
+    """Yield the next ``size`` bytes with their positions."""
+    for piece in reader.pieces(size):
+        _, start, end = piece
+        yield reader.position - (end - start), piece
+
 
 class ForwardReader:
     """A Reader of the concatenation of chunks.
@@ -76,6 +97,9 @@ class ForwardReader:
             size -= end - start
             yield self._chunk, start, end
 
+    def stored_pieces(self, size: int) -> Iterator[Located]:
+        return located(self, size)
+
     def read(self, size: int) -> bytes:
         start = self._used
         end = start + size
@@ -101,6 +125,16 @@ class ForwardReader:
             if not self._fill():
                 return True
         return False
+
+    def peek(self, size: int) -> bytes:
+        """Return the next bytes without reading them; fewer at the end."""
+        while self.available < size:
+            chunk = next(self._chunks, None)
+            if chunk is None:
+                break
+            self._chunk = self._chunk[self._used:] + chunk
+            self._used = 0
+        return self._chunk[self._used:self._used + size]
 
     def end_of_data(self) -> Exception:
         """Make the error to raise when the chunks end too early."""
@@ -141,6 +175,10 @@ class Window:
     def pieces(self, size: int) -> Iterator[Piece]:
         return self._reader.pieces(self._bounded(size))
 
+    def stored_pieces(self, size: int) -> Iterator[Located]:
+        for position, piece in self._reader.stored_pieces(self._bounded(size)):
+            yield position - self._start, piece
+
     def _bounded(self, size: int) -> int:
         if size > self.left:
             raise EndOfData
@@ -174,6 +212,13 @@ class Rewound:
         if again:
             yield again, 0, len(again)
         yield from self._reader.pieces(size - len(again))
+
+    def stored_pieces(self, size: int) -> Iterator[Located]:
+        position = self.position
+        again = self._take(size)
+        if again:
+            yield position, (again, 0, len(again))
+        yield from self._reader.stored_pieces(size - len(again))
 
     def _take(self, size: int) -> bytes:
         again = self._again[self._used:self._used + size]

@@ -19,10 +19,13 @@ import contextlib
 import io
 import os
 import select
+import stat
 from typing import BinaryIO
 from typing import TYPE_CHECKING
 
 from glance_xs_convert.converter.streams import digest
+from glance_xs_convert.converter.streams import forward
+from glance_xs_convert import limits
 from glance_xs_convert import progress
 
 if TYPE_CHECKING:
@@ -65,6 +68,17 @@ class Source(io.BufferedReader):
         """The number of bytes read in this pass."""
         return self._progress.source_read
 
+    def read_sparse(self, size: int) -> bytes:
+        """Return the next bytes, at most ``size``; none at the end.
+
+        Where the file has a hole, they are ``forward.ZEROS``, and the hole is
+        not read.
+        """
+        if (size == len(forward.ZEROS) and self._tap.is_sparse
+                and self._tap.skip_hole(self.tell())):
+            return forward.ZEROS
+        return self.read1(size)
+
     def sha256(self) -> str:
         """Return the SHA-256 of the bytes read, in hexadecimal digits.
 
@@ -105,6 +119,7 @@ class _Tap(io.RawIOBase):
     """A file that counts and hashes the bytes read from it.
 
     :ivar interrupted: another thread sets this to end a read that waits
+    :ivar is_sparse: whether it may have holes
     """
 
     interrupted = False
@@ -115,6 +130,7 @@ class _Tap(io.RawIOBase):
         self._progress = progress
         self._digest = hashed
         self._waiter = _waiter(file)
+        self.is_sparse = _is_sparse(file)
         self._readinto: Callable[[memoryview], int | None] = getattr(
             file, 'readinto', self._read_and_copy)
 
@@ -152,6 +168,31 @@ class _Tap(io.RawIOBase):
             self._digest.update(view[:size])
         return size
 
+    def skip_hole(self, position: int) -> bool:
+        """Skip a chunk of zeros, if the file has a hole there.
+
+        :param position: place of the next byte that is wanted
+        :returns: whether it was skipped
+        """
+        if not self.is_sparse or position != self._file.tell():
+            return False
+        descriptor, size = self._file.fileno(), len(forward.ZEROS)
+        place = os.lseek(descriptor, 0, os.SEEK_CUR)
+        try:
+            data = os.lseek(descriptor, position, os.SEEK_DATA)
+        except OSError:
+            # There is no more data: the file ends with a hole.
+            data = os.fstat(descriptor).st_size
+        finally:
+            os.lseek(descriptor, place, os.SEEK_SET)
+        if data < position + size:
+            return False
+        self._file.seek(position + size)
+        self._progress.source_read += size
+        if self._digest is not None:
+            self._digest.update(memoryview(forward.ZEROS))
+        return True
+
     def _wait(self) -> None:
         """Wait for data.
 
@@ -167,10 +208,20 @@ class _Tap(io.RawIOBase):
         return len(data)
 
 
-def _waiter(file: BinaryIO) -> Callable[[], bool] | None:
-    """Make what waits a moment for data of a pipe or socket.
+def _is_sparse(file: BinaryIO) -> bool:
+    """Whether a file has holes, as far as its size on the disk tells."""
+    try:
+        found = os.fstat(file.fileno())
+    except OSError:
+        return False
+    return (stat.S_ISREG(found.st_mode)
+            and found.st_blocks * limits.STAT_BLOCK < found.st_size)
 
-    It is None for other files.
+
+def _waiter(file: BinaryIO) -> Callable[[], bool] | None:
+    """Return a function that waits briefly for input.
+
+    Only pipes and sockets need one; for other files, it is None.
 
     A buffered file may have data even if its descriptor does not.
     """

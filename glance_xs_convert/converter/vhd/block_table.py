@@ -26,6 +26,7 @@ from typing import TypeAlias
 from glance_xs_convert.converter.vhd import layout
 from glance_xs_convert.converter.vhd import stream
 from glance_xs_convert import exceptions
+from glance_xs_convert import text
 
 #: Tables are decoded in pieces of this many bytes.
 _PIECE = 16 * 1024
@@ -58,6 +59,13 @@ class BlockTable:
     def __iter__(self) -> Iterator[tuple[int, int]]:
         """Yield the blocks in file order: (offset in bytes, number)."""
         return map(_split, self._places)
+
+    @property
+    def end(self) -> int:
+        """Where the last block ends in the file, in bytes."""
+        if not self._places:
+            return 0
+        return _split(self._places[-1])[0] + self._size_in_file
 
     def block_in(self, start: int, end: int) -> tuple[int, int] | None:
         """Find a block that has bytes in a part of the file.
@@ -99,13 +107,13 @@ def read(file: stream.VhdStream, footer: layout.Footer,
         if len(places) > limit:
             raise file.damaged(
                 f'its table lists more than {limit} blocks, which do not '
-                f"fit into the file's {file.size} bytes")
+                f"fit into the file's {text.exact_size(file.size)}")
         first += size // layout.BAT_ENTRY_SIZE
         left -= size
     table = BlockTable(_ascending(places), header)
     _check_blocks(file, table, header)
     _check_structures(file, table, footer, header)
-    _check_slack(file, table, header)
+    _check_slack(file, header)
     return table
 
 
@@ -147,7 +155,7 @@ def _check_inside(file: stream.VhdStream, first: int, last: int, size: int,
     if offset + size > file.size:
         raise file.damaged(
             f'the table places block {block} at byte {offset}, but the file '
-            f'has only {file.size} bytes')
+            f'has only {text.exact_size(file.size)}')
     offset, block = _split(first)
     if offset < layout.Footer.SIZE:
         raise file.damaged(
@@ -188,11 +196,20 @@ def _check_structures(file: stream.VhdStream, table: BlockTable,
                                offset=offset)
 
 
-def _check_slack(file: stream.VhdStream, table: BlockTable,
-                 header: layout.DynamicHeader) -> None:
-    slack = file.size - header.table_size - len(table) * header.size_in_file
+def _check_slack(file: stream.VhdStream, header: layout.DynamicHeader,
+                 ) -> None:
+    """Check that the file is not much larger than its blocks make it.
+
+    A logical volume is as large as if all blocks were there, and a copy of it
+    is as well.
+
+    :raises LimitExceeded: it is
+    """
+    room = header.table_size + header.max_table_entries * header.size_in_file
+    slack = file.size - room
     limit = file.limits.max_ignored_size
     if slack > limit:
         raise exceptions.LimitExceeded(
-            f'{slack} bytes of the file do not belong to any block, more '
-            f'than the limit of {limit}', member=file.name)
+            f'the file is {text.exact_size(slack)} larger than all blocks of '
+            'the disk together, more than the limit of '
+            f'{text.exact_size(limit)}', member=file.name)

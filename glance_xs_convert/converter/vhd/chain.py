@@ -10,237 +10,328 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""The chain that the VHDs of an archive form, by the members' names.
+"""The chain that the VHDs of an archive form.
 
-The names decide the order: XenServer numbered the files when it made the
-archive, and left parent names and locators that point nowhere (see nova's
-dom0 plugin, ``utils.prepare_staging_area``; for the old names,
-``import_vhds`` of its first version).
+If the names are numbers, they decide the order: Nova numbered the files when
+it made the archive, and left parent names and locators that point nowhere
+(dom0 plugin, ``utils.prepare_staging_area``; for the older names,
+``import_vhds`` of its first version). All others kept the names that their
+VHDs had, so the UUIDs of the parents decide. "What an image is" in the
+documentation has the rules as a table.
 """
 
+from collections.abc import Iterable
+from collections.abc import Sequence
 import dataclasses
-import enum
 import itertools
-import re
-import uuid
 
 from glance_xs_convert.converter.vhd import layout
+from glance_xs_convert.converter.vhd import names
+from glance_xs_convert.converter.vhd import structures
 from glance_xs_convert import exceptions
 from glance_xs_convert import limits
+from glance_xs_convert import results
+from glance_xs_convert import text
 
-_NUMBERED = re.compile(r'([0-9]+)\.vhd')
-_OLD_NAMES = ('snap.vhd', 'image.vhd', 'base.vhd')
-_NO_PART_OF_THE_DISK = ('swap.vhd',)
-#: Files with attributes that tar on macOS puts beside the real ones.
-_APPLE_DOUBLE = '._'
-#: Layers do not have numbers with more digits.
-_MAX_DIGITS = 9
+#: The UUID of a VHD that has none.
+_NIL = '00000000-0000-0000-0000-000000000000'
 
 
-class Naming(enum.Enum):
-    """How an archive names its layers."""
+class NoVhds(Exception):
+    """There are no VHDs to form a chain."""
 
-    NUMBERED = 'numbers'
-    OLD = 'snap, image and base'
-    SINGLE = 'any name'
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Link:
+    """A VHD of an archive, which is to find its place in the chain.
+
+    :ivar path: path of the member
+    """
+
+    path: str
+    vhd: results.Vhd
+
+    @property
+    def shown(self) -> str:
+        """Its name for sentences."""
+        return self.vhd.name
+
+    @property
+    def name(self) -> names.Name:
+        return names.parse(self.path)
+
+    def has_id_of_parent(self, other: 'Link') -> bool:
+        """Whether it has the UUID of a VHD's parent; the VHD itself may."""
+        return (self.vhd.unique_id != _NIL
+                and self.vhd.unique_id == other.vhd.parent_unique_id)
+
+    def is_parent_of(self, other: 'Link') -> bool:
+        """Whether the UUIDs say that it is the parent of another VHD."""
+        return self is not other and self.has_id_of_parent(other)
 
 
 @dataclasses.dataclass(frozen=True)
-class Place:
-    """The place in the chain that a member's name claims.
-
-    :ivar rank: 0 for the leaf, higher for older layers
-    """
-
-    naming: Naming
-    rank: int
-    directory: str = ''
-
-
-@dataclasses.dataclass(frozen=True)
-class Vhd:
-    """A VHD of the chain that has been read to its end.
-
-    :ivar name: name of the member
-    :ivar file_size: size of the member, in bytes
-    :ivar allocated_size: total size of its blocks, in bytes
-    :ivar header: dynamic header, or None for a fixed disk
-    """
-
-    name: str
-    file_size: int
-    allocated_size: int
-    footer: layout.Footer
-    header: layout.DynamicHeader | None
-
-    @property
-    def disk_type(self) -> str:
-        return self.footer.disk_type_name
-
-    @property
-    def current_size(self) -> int:
-        return self.footer.current_size
-
-    @property
-    def unique_id(self) -> uuid.UUID:
-        return self.footer.unique_id
-
-    @property
-    def parent_unique_id(self) -> uuid.UUID | None:
-        if self.header is None or not self.footer.is_differencing:
-            return None
-        return self.header.parent_unique_id
-
-
-def place_of(name: str) -> Place | None:
-    """Return the place that a member's name claims, or None.
-
-    :param name: name of a regular member, with its directories
-    """
-    directory, base = _split_name(name)
-    numbered = _NUMBERED.fullmatch(base)
-    if numbered:
-        digits = numbered[1].lstrip('0')[:_MAX_DIGITS]
-        return Place(Naming.NUMBERED, int(digits or '0'), directory)
-    if base in _OLD_NAMES:
-        return Place(Naming.OLD, _OLD_NAMES.index(base), directory)
-    return place_by_content(name) if base.endswith('.vhd') else None
-
-
-def place_by_content(name: str) -> Place | None:
-    """Return the place of a member whose content is a VHD.
-
-    It is None if the name says that the member does not belong to the disk.
-    """
-    directory, base = _split_name(name)
-    if base in _NO_PART_OF_THE_DISK or base.startswith(_APPLE_DOUBLE):
-        return None
-    return Place(Naming.SINGLE, 0, directory)
-
-
-def _split_name(name: str) -> tuple[str, str]:
-    directory, _, base = name.removeprefix('./').rpartition('/')
-    return directory, base.lower()
-
-
 class Chain:
-    """The layers of one disk, in the order in which they arrive."""
+    """The layers of one disk.
 
-    def __init__(self, limits: limits.Limits) -> None:
-        self._limits = limits
-        self._names: dict[int, str] = {}
-        self._layers: dict[int, Vhd] = {}
-        self._place: Place | None = None
-        self._base: int | None = None
+    :ivar links: the VHDs, from the leaf to the base
+    :ivar notes: what the order rests on, where that is less than usual
+    """
 
-    def __len__(self) -> int:
-        return len(self._names)
+    links: list[Link]
+    notes: list[str]
 
     @property
-    def naming(self) -> Naming | None:
-        """How the layers so far are named; None before the first one."""
-        return self._place.naming if self._place else None
-
-    def claim(self, place: Place, name: str) -> None:
-        """Claim a place for a member.
-
-        :raises DuplicateLayer: another member has this place
-        :raises AmbiguousNames: the name does not fit the others
-        :raises LimitExceeded: the chain becomes longer than allowed
-        """
-        if place.rank >= self._limits.max_chain_length:
-            raise exceptions.LimitExceeded(
-                'the chain is longer than the limit of '
-                f'{self._limits.max_chain_length} layers', member=name)
-        first = self._place = self._place or place
-        if place.naming != first.naming:
-            raise exceptions.AmbiguousNames(
-                'the archive names some VHDs by number, and others snap, '
-                'image or base', member=name)
-        if place.rank in self._names:
-            other = self._names[place.rank]
-            if place.naming is Naming.SINGLE:
-                raise exceptions.AmbiguousNames(
-                    f'the archive also holds {other}, and the names do not '
-                    'say which of the two comes first', member=name)
-            raise exceptions.DuplicateLayer(
-                f'the archive also holds {other}, which claims the same '
-                'place in the chain', member=name)
-        if place.directory != first.directory:
-            raise exceptions.AmbiguousNames(
-                'the VHDs of the archive are in different directories',
-                member=name)
-        self._names[place.rank] = name
-        self._check_base()
-
-    def set_base(self, rank: int) -> None:
-        """Note that a layer has no parent.
-
-        :raises NotDifferencing: there are layers below it
-        """
-        if self._base is None or rank < self._base:
-            self._base = rank
-        self._check_base()
-
-    def _check_base(self) -> None:
-        """Check that no layer lies below one that has no parent."""
-        if self._base is not None and max(self._names) > self._base:
-            below = self._names[min(r for r in self._names
-                                    if r > self._base)]
-            raise exceptions.NotDifferencing(
-                f'the layer is not a differencing disk, so {below} cannot be '
-                'its parent', member=self._names[self._base])
-
-    def add(self, rank: int, vhd: Vhd) -> None:
-        """Add a layer that has been read and whose place is claimed."""
-        self._layers[rank] = vhd
-
-    def layers(self) -> list[Vhd]:
-        """Check the chain and return it, from the leaf to the base.
-
-        :raises NoVhd: there are no layers
-        :raises MissingLayer: a number is missing
-        :raises MissingBase: the last layer needs a parent
-        :raises NotDifferencing: a layer has no parent, but others lie below
-        :raises WrongParent: a parent's UUID is that of another layer
-        """
-        if not self._layers:
-            raise exceptions.NoVhd('the archive holds no VHD')
-        self._check_gaps()
-        self._check_base()
-        layers = [self._layers[rank] for rank in sorted(self._layers)]
-        last = layers[-1]
-        if last.footer.is_differencing:
-            raise exceptions.MissingBase(
-                'this last layer is a differencing disk, but its parent is '
-                'not in the archive', member=last.name)
-        _check_parents(layers)
-        return layers
-
-    def _check_gaps(self) -> None:
-        if self.naming is not Naming.NUMBERED:
-            return
-        for expected, rank in enumerate(sorted(self._layers)):
-            if rank != expected:
-                found = self._layers[rank].name
-                between = (f'between {self._layers[expected - 1].name} and '
-                           f'{found}' if expected else f'before {found}')
-                raise exceptions.MissingLayer(
-                    f'{expected}.vhd is missing {between}')
+    def layers(self) -> list[results.Vhd]:
+        return [link.vhd for link in self.links]
 
 
-def _check_parents(layers: list[Vhd]) -> None:
-    """Check that no parent's UUID is that of another layer.
+def describe(name: str, size: int, known: structures.Structures,
+             ) -> results.Vhd:
+    """Describe a VHD whose structures have been read.
 
-    It may be the UUID of a VHD that is not in the archive.
+    :param size: size of its file, in bytes
+    :param known: its structures
+    :raises DamagedVhd: it has no footer
     """
-    names = {layer.unique_id: layer.name for layer in layers
-             if layer.unique_id.int}
-    for layer, following in itertools.pairwise(layers):
-        parent = layer.parent_unique_id
-        if (parent is not None and parent in names
-                and parent != following.unique_id):
+    footer, header = known.footer, known.header
+    if footer is None:
+        raise exceptions.DamagedVhd('it has no valid footer', member=name)
+    allocated = (footer.current_size if header is None
+                 else len(known.table or ()) * header.block_size)
+    parent = (str(header.parent_unique_id)
+              if header is not None and footer.is_differencing else None)
+    return results.Vhd(
+        name, footer.disk_type_name, footer.current_size, allocated, size,
+        _creator(footer), str(footer.unique_id), parent, bool(footer.hidden))
+
+
+def describe_by_ends(name: str, size: int, start: bytes, end: bytes,
+                     ) -> results.Vhd | None:
+    """Describe a VHD that has been skipped; None if it is damaged.
+
+    :param start: its first bytes
+    :param end: its last 512 bytes, or all of them
+    """
+    known = structures.of_ends(start, end)
+    return None if known.footer is None else describe(name, size, known)
+
+
+def _creator(footer: layout.Footer) -> str:
+    """Return the name and the version of the program that made a VHD."""
+    name = footer.creator_application.decode('ascii', 'backslashreplace')
+    version = footer.creator_version
+    return (f'{text.printable(name.strip(chr(0) + " "))} '
+            f'{version >> 16}.{version & 0xFFFF}')
+
+
+def is_for_swap(path: str, swap: results.Vhd | None, others: Sequence[Link],
+                ) -> bool:
+    """Whether a VHD is the disk for swapping that Nova put beside a chain.
+
+    :param swap: the VHD; None if it is damaged
+    :param others: the other VHDs of the archive
+    """
+    name = names.parse(path)
+    if not name.is_swap:
+        return False
+    if not others:
+        return True
+    if (others[0].name.group != name.group
+            or names.ranks([link.name for link in others]) is None):
+        return False
+    if swap is None:
+        return True
+    if swap.is_differencing and swap.parent_unique_id is None:
+        return False
+    link = Link(path, swap)
+    return not any(link.is_parent_of(other) or other.is_parent_of(link)
+                   for other in others)
+
+
+def check_length(count: int, limits: limits.Limits, name: str) -> None:
+    """Check that a chain may have so many layers.
+
+    :param name: the name of one that is too many
+    :raises LimitExceeded: it may not
+    """
+    if count > limits.max_chain_length:
+        raise exceptions.LimitExceeded(
+            'the chain is longer than the limit of '
+            f'{limits.max_chain_length} layers', member=name)
+
+
+def check_apart(path: str, shown: str, others: Iterable[Link]) -> None:
+    """Check that no other VHD has the same path or the same number.
+
+    :param shown: the path in a form that is safe to show
+    :raises DuplicateLayer: one has
+    """
+    name = names.parse(path)
+    for other in others:
+        if names.normalized(other.path) == names.normalized(path) or (
+                name.number is not None and name.number == other.name.number
+                and name.group == other.name.group):
+            raise exceptions.DuplicateLayer(
+                f'the archive also holds {other.shown}, which claims the '
+                'same place in the chain', member=shown)
+
+
+def arrange(links: Sequence[Link], limits: limits.Limits) -> Chain:
+    """Put the VHDs of an archive in order.
+
+    :raises NoVhds: there are none
+    :raises LimitExceeded: there are more than allowed
+    :raises BrokenChain: they do not form one chain, or in more than one way
+    """
+    if not links:
+        raise NoVhds
+    check_length(len(links), limits, links[-1].shown)
+    for number, link in enumerate(links):
+        check_apart(link.path, link.shown, links[:number])
+    ranks = names.ranks([link.name for link in links])
+    if ranks is None:
+        return _by_uuids(links)
+    ordered = [link for _, link in sorted(
+        zip(ranks, links, strict=True), key=lambda pair: pair[0])]
+    if ordered[0].name.number is not None:
+        _check_gaps(ordered)
+    return _by_names(ordered)
+
+
+def _check_gaps(ordered: Sequence[Link]) -> None:
+    """Check that no number is missing.
+
+    :raises MissingLayer: one is
+    """
+    for expected, link in enumerate(ordered):
+        if link.name.number != expected:
+            between = (f'between {ordered[expected - 1].shown} and '
+                       f'{link.shown}' if expected else f'before {link.shown}')
+            raise exceptions.MissingLayer(
+                f'{expected}{link.name.ending} is missing {between}')
+
+
+def _by_names(ordered: Sequence[Link]) -> Chain:
+    """Check an order that the names give against what the VHDs say."""
+    notes = []
+    for link, following in itertools.zip_longest(ordered, ordered[1:]):
+        parents = [other for other in ordered if other.has_id_of_parent(link)]
+        if parents and following not in parents:
+            place = (f'its parent is {following.shown}' if following
+                     else 'it is the last layer')
             raise exceptions.WrongParent(
-                f'its parent is {names[parent]} according to its UUID, but '
-                f'{following.name} according to the names',
-                member=layer.name)
+                f'its parent is {parents[0].shown} according to its UUID, but '
+                f'according to the names, {place}', member=link.shown)
+        if following and not parents:
+            notes.append(
+                f'{link.shown}: no VHD in the archive has the UUID of its '
+                f'parent; that this is {following.shown}, the names alone say')
+    for link, following in itertools.pairwise(ordered):
+        if not link.vhd.is_differencing:
+            raise exceptions.NotDifferencing(
+                f'the layer is not a differencing disk, so {following.shown} '
+                'cannot be its parent', member=link.shown)
+    _check_base(ordered[-1])
+    return Chain(list(ordered), notes)
+
+
+def _check_base(link: Link) -> None:
+    """Check that the last layer needs no parent.
+
+    :raises MissingBase: it does
+    """
+    if link.vhd.is_differencing:
+        raise exceptions.MissingBase(
+            'this last layer is a differencing disk, but its parent is not in '
+            'the archive', member=link.shown)
+
+
+def _by_uuids(links: Sequence[Link]) -> Chain:
+    """Order VHDs whose names give no order."""
+    bases = [link for link in links if not link.vhd.is_differencing]
+    if len(bases) > 1:
+        raise exceptions.AmbiguousOrder(
+            f'{bases[0].shown} and {bases[1].shown} are both complete disks, '
+            'and a chain has only one, its base')
+    children = _children(links)
+    roots = [link for link in links if not any(
+        link in found for found in children.values())]
+    if not bases:
+        if not roots:
+            raise _circle(links[0], children)
+        _check_base(roots[0])
+    base, = bases
+    if len(links) == 2 and len(roots) == 2:
+        return _only_order(base, *(link for link in roots if link is not base))
+    ordered = _line(base, children)
+    if len(ordered) < len(links):
+        apart = [link for link in links if link not in ordered]
+        lost = next((link for link in roots if link in apart), None)
+        if lost is None:
+            raise _circle(apart[0], children)
+        raise exceptions.AmbiguousOrder(
+            f'its parent is not in the archive (UUID '
+            f'{lost.vhd.parent_unique_id}), so neither the names nor the '
+            f'UUIDs say where it belongs beside {ordered[-1].shown}',
+            member=lost.shown)
+    return Chain(ordered[::-1], [])
+
+
+def _children(links: Sequence[Link]) -> dict[Link, list[Link]]:
+    """Return the VHDs that are differences to each one by their UUIDs.
+
+    :raises AmbiguousOrder: several have the UUID of a parent
+    """
+    children: dict[Link, list[Link]] = {link: [] for link in links}
+    for link in links:
+        parents = [other for other in links if other.is_parent_of(link)]
+        if len(parents) > 1:
+            raise exceptions.AmbiguousOrder(
+                f'{parents[0].shown} and {parents[1].shown} both have the '
+                f'UUID of its parent, {link.vhd.parent_unique_id}',
+                member=link.shown)
+        for parent in parents:
+            children[parent].append(link)
+    return children
+
+
+def _line(base: Link, children: dict[Link, list[Link]]) -> list[Link]:
+    """Follow the UUIDs from the base up to the leaf.
+
+    :raises AmbiguousOrder: the chain forks
+    """
+    line = [base]
+    while found := children[line[-1]]:
+        if len(found) > 1:
+            raise exceptions.AmbiguousOrder(
+                f'{found[0].shown} and {found[1].shown} both have '
+                f'{line[-1].shown} as their parent, so they belong to two '
+                'disks')
+        line += found
+    return line
+
+
+def _only_order(base: Link, leaf: Link) -> Chain:
+    return Chain([leaf, base], [
+        f'{leaf.shown}: the UUID of its parent '
+        f'({leaf.vhd.parent_unique_id}) is not that of {base.shown} '
+        f'({base.vhd.unique_id}); one complete disk and one difference have '
+        'only this order'])
+
+
+def _circle(start: Link, children: dict[Link, list[Link]],
+            ) -> exceptions.WrongParent:
+    """Make the error for VHDs that lead back to themselves.
+
+    :param start: one of them, or one that hangs on them
+    """
+    parents = {child: parent for parent, found in children.items()
+               for child in found}
+    seen: list[Link] = []
+    while start not in seen:
+        seen.append(start)
+        start = parents[start]
+    return exceptions.WrongParent(
+        f'it and {parents[start].shown} are parents of one another according '
+        'to their UUIDs', member=start.shown)

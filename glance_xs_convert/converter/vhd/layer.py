@@ -14,6 +14,7 @@
 """A VHD as a layer of a disk (see ``converter.layers``)."""
 
 from collections.abc import Iterator
+import uuid
 
 from glance_xs_convert.converter.disk import extents
 from glance_xs_convert.converter import layers
@@ -59,6 +60,19 @@ class VhdLayer:
         return self._known.footer.current_size
 
     @property
+    def unique_id(self) -> uuid.UUID | None:
+        """The UUID; None if it follows at the end of the file."""
+        footer = self._known.footer
+        return None if footer is None else footer.unique_id
+
+    @property
+    def parent_unique_id(self) -> uuid.UUID | None:
+        """The UUID of the parent; None if the disk has none."""
+        header = self._known.header
+        return (header.parent_unique_id
+                if header is not None and self.has_parent else None)
+
+    @property
     def has_parent(self) -> bool:
         return (self._known.footer is not None
                 and self._known.footer.is_differencing)
@@ -96,13 +110,16 @@ class VhdLayer:
 
         :returns: the final structures of the VHD
         :raises DamagedVhd: neither footer is valid
-        :raises NotInOrder: the footer contradicts its copy at the front
+        :raises NotInOrder: the footer contradicts its copy at the front, or
+                            begins one byte earlier than expected
         """
         tail = structures.read_tail(self._file, self._known)
         known = self._known.footer
         if known is None:
+            if tail is None and self._file.may_have_short_footer:
+                raise layers.NotInOrder(self.name)
             if tail is None:
-                raise structures.no_footer(self._file)
+                raise structures.no_footer(self.name)
             if not tail.is_fixed or tail.current_size < self._file.data_end:
                 raise layers.NotInOrder(self.name)
             structures.check_size(self._file, tail)

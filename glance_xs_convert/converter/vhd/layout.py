@@ -20,10 +20,13 @@ bytes from the start of the file unless a name says sectors.
 """
 
 import dataclasses
-import struct
+from typing import ClassVar
+from typing import Literal
 import uuid
 
+from glance_xs_convert.converter.vhd import record
 from glance_xs_convert import limits
+from glance_xs_convert import text
 
 SECTOR_SIZE = 512
 
@@ -31,15 +34,14 @@ SECTOR_SIZE = 512
 BAT_UNUSED = 0xFFFFFFFF
 BAT_ENTRY_SIZE = 4
 
-#: The largest block and the largest disk that the format is used with.
+#: The largest block that the format is used with.
 MAX_BLOCK_SIZE = 2 * limits.MIB
-MAX_DISK_SIZE = 2040 * limits.GIB
 
 DISK_TYPE_FIXED = 2
 DISK_TYPE_DYNAMIC = 3
 DISK_TYPE_DIFFERENCING = 4
 
-DISK_TYPE_NAMES = {
+DISK_TYPE_NAMES: dict[int, Literal['fixed', 'dynamic', 'differencing']] = {
     DISK_TYPE_FIXED: 'fixed',
     DISK_TYPE_DYNAMIC: 'dynamic',
     DISK_TYPE_DIFFERENCING: 'differencing',
@@ -50,70 +52,86 @@ _TAP = b'tap'
 _TAP_0_1 = 0x00000001
 _TAP_1_1 = 0x00010001
 
-_CHECKSUM_SIZE = 4
+LayoutError = record.LayoutError
 
 
-class LayoutError(ValueError):
-    """The bytes are not the expected structure."""
-
-
-def checksum(structure: bytes | bytearray, field_offset: int) -> int:
-    """Compute the one's complement of the sum of a structure's bytes.
-
-    The sum leaves the checksum field itself out.
-
-    :param structure: the whole structure
-    :param field_offset: offset of its 4-byte checksum field
-    """
-    own = structure[field_offset:field_offset + _CHECKSUM_SIZE]
-    return ~(sum(structure) - sum(own)) & 0xFFFFFFFF
-
-
-@dataclasses.dataclass(frozen=True)
-class Footer:
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Footer(record.Record):
     """The hard disk footer: the last sector, and a copy in the first one.
 
-    Source: specification, "Hard Disk Footer Format".
+    Source: specification, "Hard Disk Footer Format". Virtual PC before 2004
+    left out the last byte, which is zero.
     """
 
-    features: int
-    file_format_version: int
-    data_offset: int
-    time_stamp: int
-    creator_application: bytes
-    creator_version: int
-    creator_host_os: bytes
-    original_size: int
-    current_size: int
-    disk_geometry: int
-    disk_type: int
-    checksum: int
-    unique_id: uuid.UUID
-    saved_state: int
-    hidden: int
+    cookie: bytes = record.cookie(b'conectix')
+    features: int = record.number(4)
+    file_format_version: int = record.number(4)
+    data_offset: int = record.number(8)
+    time_stamp: int = record.number(4)
+    creator_application: bytes = record.characters(4)
+    creator_version: int = record.number(4)
+    creator_host_os: bytes = record.characters(4)
+    original_size: int = record.number(8)
+    current_size: int = record.number(8)
+    disk_geometry: int = record.number(4)
+    disk_type: int = record.number(4)
+    checksum: int = record.number(4)
+    unique_id: uuid.UUID = record.unique_id()
+    saved_state: int = record.number(1)
+    hidden: int = record.number(1)
 
-    COOKIE = b'conectix'
-    SIZE = SECTOR_SIZE
-    _FORMAT = struct.Struct('>8sIIQI4sI4sQQIII16sBB')
-    _CHECKSUM_OFFSET = 64
-    _HIDDEN_OFFSET = 85
+    SIZE: ClassVar[int] = SECTOR_SIZE
+    SHORT_SIZE: ClassVar[int] = SECTOR_SIZE - 1
+    WHAT: ClassVar[str] = 'footer'
 
     @classmethod
-    def unpack(cls, sector: bytes) -> 'Footer':
+    def may_be_short(cls, file_size: int) -> bool:
+        """Whether the footer at the end of a file may lack its last byte.
+
+        :param file_size: size of the file in bytes
+        """
+        return file_size % SECTOR_SIZE == cls.SHORT_SIZE
+
+    @classmethod
+    def at_start_of(cls, data: bytes) -> 'Footer | None':
+        """Return the copy of the footer at the start of a file.
+
+        It is None if it is damaged or missing, or that of a fixed disk, which
+        has none.
+
+        :param data: the first bytes of the file
+        """
+        try:
+            found = cls.unpack(data[:cls.SIZE])
+        except LayoutError:
+            return None
+        return None if found.is_fixed else found
+
+    @classmethod
+    def at_end_of(cls, data: bytes) -> 'Footer | None':
+        """Find the footer at the end of a file.
+
+        :param data: the last 512 bytes of the file, or the last 511
+        :returns: the footer, or None if it is damaged or missing
+        """
+        for size in (cls.SIZE, cls.SHORT_SIZE):
+            try:
+                return cls.unpack(data[-size:])
+            except LayoutError:
+                continue
+        return None
+
+    @classmethod
+    def unpack(cls, data: bytes) -> 'Footer':
         """Read a footer.
 
-        :param sector: the 512 bytes
+        :param data: the 512 bytes, or all of them but the last
         :raises LayoutError: wrong length, cookie, checksum or disk type
         """
-        if len(sector) != cls.SIZE:
-            raise LayoutError(
-                f'the footer has only {len(sector)} of its 512 bytes')
-        cookie, *fields = cls._FORMAT.unpack_from(sector)
-        if cookie != cls.COOKIE:
-            raise LayoutError('the footer has no "conectix" cookie')
-        fields[12] = uuid.UUID(bytes=fields[12])
-        footer = cls(*fields)
-        if not footer._checksum_matches(sector):
+        if len(data) == cls.SHORT_SIZE:
+            data += b'\0'
+        footer = super().unpack(data)
+        if not footer._checksum_matches(data):
             raise LayoutError('the checksum of the footer is wrong')
         if footer.disk_type not in DISK_TYPE_NAMES:
             raise LayoutError(
@@ -123,32 +141,31 @@ class Footer:
 
     def pack(self) -> bytes:
         """Return the footer's 512 bytes, with the correct checksum."""
-        fields = {**vars(self), 'checksum': 0,
-                  'unique_id': self.unique_id.bytes}
-        sector = bytearray(self._FORMAT.pack(
-            self.COOKIE, *fields.values()).ljust(self.SIZE, b'\0'))
-        struct.pack_into('>I', sector, self._CHECKSUM_OFFSET,
-                         checksum(sector, self._CHECKSUM_OFFSET))
-        return bytes(sector)
+        right = dataclasses.replace(self, checksum=self._sum(super().pack()))
+        return super(Footer, right).pack()
 
-    def _checksum_matches(self, sector: bytes) -> bool:
+    def _checksum_matches(self, data: bytes) -> bool:
         """Whether the checksum is right, or was before the disk was hidden.
 
         Early versions of ``tap`` set the hidden byte without updating the
         checksum (blktap, ``vhd_validate_footer``).
         """
-        if checksum(sector, self._CHECKSUM_OFFSET) == self.checksum:
+        if self._sum(data) == self.checksum:
             return True
         if (not self.hidden
                 or not self.creator_application.startswith(_TAP)
                 or self.creator_version not in (_TAP_0_1, _TAP_1_1)):
             return False
-        visible = bytearray(sector)
-        visible[self._HIDDEN_OFFSET] = 0
-        return checksum(visible, self._CHECKSUM_OFFSET) == self.checksum
+        visible = bytearray(data)
+        visible[self.place_of('hidden')] = b'\0'
+        return self._sum(visible) == self.checksum
+
+    @classmethod
+    def _sum(cls, data: bytes | bytearray) -> int:
+        return record.checksum(data, cls.place_of('checksum'))
 
     @property
-    def disk_type_name(self) -> str:
+    def disk_type_name(self) -> Literal['fixed', 'dynamic', 'differencing']:
         return DISK_TYPE_NAMES[self.disk_type]
 
     @property
@@ -177,28 +194,29 @@ class Footer:
                 and (self.is_fixed or self.data_offset == other.data_offset))
 
 
-@dataclasses.dataclass(frozen=True)
-class DynamicHeader:
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DynamicHeader(record.Record):
     """The header of a dynamic or differencing disk.
 
-    Source: specification, "Dynamic Disk Header Format". Parent locators are
-    not read: the members' names decide the order of a chain (see ``chain``).
+    Source: specification, "Dynamic Disk Header Format". The locators of the
+    parent, which follow, are not read: they point to files of the host that
+    wrote the VHD.
     """
 
-    data_offset: int
-    table_offset: int
-    header_version: int
-    max_table_entries: int
-    block_size: int
-    checksum: int
-    parent_unique_id: uuid.UUID
-    parent_time_stamp: int
-    parent_unicode_name: str
+    cookie: bytes = record.cookie(b'cxsparse')
+    data_offset: int = record.number(8)
+    table_offset: int = record.number(8)
+    header_version: int = record.number(4)
+    max_table_entries: int = record.number(4)
+    block_size: int = record.number(4)
+    checksum: int = record.number(4)
+    parent_unique_id: uuid.UUID = record.unique_id()
+    parent_time_stamp: int = record.number(4)
+    reserved: int = record.number(4)
+    parent_unicode_name: str = record.unicode_name(512)
 
-    COOKIE = b'cxsparse'
-    SIZE = 1024
-    _FORMAT = struct.Struct('>8sQQIIII16sI4x512s')
-    _CHECKSUM_OFFSET = 36
+    SIZE: ClassVar[int] = 1024
+    WHAT: ClassVar[str] = 'header'
 
     @classmethod
     def unpack(cls, data: bytes) -> 'DynamicHeader':
@@ -207,24 +225,23 @@ class DynamicHeader:
         :param data: the 1024 bytes
         :raises LayoutError: wrong length, cookie, checksum or block size
         """
-        if len(data) != cls.SIZE:
-            raise LayoutError(
-                f'the header has only {len(data)} of its 1024 bytes')
-        cookie, *fields = cls._FORMAT.unpack_from(data)
-        if cookie != cls.COOKIE:
-            raise LayoutError('the header has no "cxsparse" cookie')
-        fields[6] = uuid.UUID(bytes=fields[6])
-        name = fields[8].decode('utf-16-be', errors='replace')
-        fields[8] = name.partition('\0')[0]
-        header = cls(*fields)
-        if checksum(data, cls._CHECKSUM_OFFSET) != header.checksum:
+        header = super().unpack(data)
+        if record.checksum(data, cls.place_of('checksum')) != header.checksum:
             raise LayoutError('the checksum of the header is wrong')
         size = header.block_size
         if not SECTOR_SIZE <= size <= MAX_BLOCK_SIZE or size & (size - 1):
             raise LayoutError(
-                f'the block size is {size} bytes, not a power of two between '
-                '512 bytes and 2 MiB')
+                f'the block size is {text.exact_size(size)}, not a power of '
+                'two between 512 bytes and 2 MiB')
         return header
+
+    @classmethod
+    def at(cls, offset: int, data: bytes) -> 'DynamicHeader | None':
+        """Return the header at a place; None if it is damaged or missing."""
+        try:
+            return cls.unpack(data[offset:offset + cls.SIZE])
+        except LayoutError:
+            return None
 
     @property
     def sectors_per_block(self) -> int:
@@ -254,8 +271,8 @@ class DynamicHeader:
         return self.table_offset + _whole_sectors(self.table_size)
 
 
-@dataclasses.dataclass(frozen=True)
-class BatmapHeader:
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class BatmapHeader(record.Record):
     """The header of XenServer's batmap, in the sector after the BAT.
 
     Source: blktap, ``vhd_batmap_header`` and ``vhd_keyhash``. The batmap
@@ -263,23 +280,16 @@ class BatmapHeader:
     written. It is not needed, because the sector bitmaps say the same.
     """
 
-    key_hash_cookie: int
+    cookie: bytes = record.cookie(b'tdbatmap')
+    batmap_offset: int = record.number(8)
+    batmap_size: int = record.number(4)
+    batmap_version: int = record.number(4)
+    checksum: int = record.number(4)
+    marker: int = record.number(1)
+    key_hash_cookie: int = record.number(1)
 
-    COOKIE = b'tdbatmap'
-    SIZE = SECTOR_SIZE
-    _FORMAT = struct.Struct('>8sQIIIBB')
-
-    @classmethod
-    def unpack(cls, sector: bytes) -> 'BatmapHeader':
-        """Read a batmap header.
-
-        :param sector: the 512 bytes
-        :raises LayoutError: wrong cookie
-        """
-        cookie, *_, key_hash_cookie = cls._FORMAT.unpack_from(sector)
-        if cookie != cls.COOKIE:
-            raise LayoutError('the batmap has no "tdbatmap" cookie')
-        return cls(key_hash_cookie)
+    SIZE: ClassVar[int] = SECTOR_SIZE
+    WHAT: ClassVar[str] = 'batmap'
 
     @property
     def is_encrypted(self) -> bool:
@@ -308,9 +318,3 @@ def sector_mask(bitmap: bytes, sectors: int, lsb_first: bool) -> int:
 
 def _whole_sectors(size: int) -> int:
     return -(-size // SECTOR_SIZE) * SECTOR_SIZE
-
-
-for _structure, _end in ((Footer, 86), (DynamicHeader, 576),
-                         (BatmapHeader, 30)):
-    if _structure._FORMAT.size != _end:
-        raise ImportError(f'{_structure.__name__} has the wrong size')

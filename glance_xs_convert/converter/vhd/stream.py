@@ -27,7 +27,11 @@ class VhdStream:
     :param size: size of the file, in bytes
     :param data: reader of its bytes
     :param limits: bounds on the disk
+    :ivar leftover: a note on what lies before the footer at the end and was
+                    not read; None if there is nothing to say
     """
+
+    leftover: str | None = None
 
     def __init__(self, name: str, size: int, data: forward.Reader,
                  limits: limits.Limits) -> None:
@@ -38,8 +42,22 @@ class VhdStream:
 
     @property
     def data_end(self) -> int:
-        """The offset of the footer at the end."""
-        return self.size - layout.Footer.SIZE
+        """The offset of the footer at the end, as far as the size tells."""
+        return self.size - (
+            layout.Footer.SHORT_SIZE if self.may_have_short_footer
+            else layout.Footer.SIZE)
+
+    @property
+    def may_have_short_footer(self) -> bool:
+        """Whether the footer at the end may have 511 bytes.
+
+        It has 512 if the size of a fixed disk is no multiple of a sector.
+        """
+        return layout.Footer.may_be_short(self.size)
+
+    def has_bytes(self, offset: int, size: int) -> bool:
+        """Whether a piece of the file lies before the footer at its end."""
+        return offset + size <= self.data_end
 
     def go_to(self, offset: int) -> None:
         """Skip everything before an offset.
@@ -70,10 +88,7 @@ class VhdStream:
 
         :raises LimitExceeded: it may not
         """
-        if size > self.limits.max_virtual_size:
-            raise exceptions.LimitExceeded(
-                f'the disk has {size} bytes, more than the limit of '
-                f'{self.limits.max_virtual_size}', member=self.name)
+        layers.check_size(size, self.name, self.limits)
 
     def damaged(self, reason: str, offset: int | None = None,
                 ) -> exceptions.DamagedVhd:

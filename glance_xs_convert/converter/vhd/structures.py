@@ -26,8 +26,10 @@ import dataclasses
 from glance_xs_convert.converter import layers
 from glance_xs_convert.converter.vhd import block_table
 from glance_xs_convert.converter.vhd import layout
+from glance_xs_convert.converter.vhd import leftover
 from glance_xs_convert.converter.vhd import stream
 from glance_xs_convert import exceptions
+from glance_xs_convert import text
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,17 +91,36 @@ def read_tail(file: stream.VhdStream, known: Structures,
               ) -> layout.Footer | None:
     """Return the footer at the end, or None if it is damaged or missing.
 
-    It is missing if a block reaches to the end of the file.
+    It is missing if a block reaches to the end of the file. What lies before
+    it is noted in ``file.leftover``.
     """
     if file.data.position > file.data_end or (
             known.table is not None
             and known.table.block_in(file.data_end, file.size) is not None):
         return None
-    try:
-        return layout.Footer.unpack(
-            file.read_at(file.data_end, layout.Footer.SIZE))
-    except layout.LayoutError:
-        return None
+    start = max(file.size - layout.Footer.SIZE, file.data.position)
+    _pass_over(file, start, known)
+    return layout.Footer.at_end_of(file.read_at(start, file.size - start))
+
+
+def _pass_over(file: stream.VhdStream, end: int, known: Structures) -> None:
+    """Skip what lies between the data and the footer, and note what it is.
+
+    :param end: where the footer begins, in bytes
+    """
+    footer, table = known.footer, known.table
+    if footer is not None and footer.is_fixed:
+        gap = file.data_end - footer.current_size
+        if gap > 0:
+            file.leftover = leftover.note_of_gap(file.name, gap)
+    elif footer is not None and table is not None:
+        file.go_to(max(file.data.position, min(table.end, end)))
+        rest = leftover.Leftover(footer)
+        size = end - file.data.position
+        for position, piece in file.data.stored_pieces(size):
+            rest.look_through(position, piece)
+        if rest.found is not None:
+            file.leftover = leftover.note_of_footer(file.name, rest.found)
 
 
 def collect(file: stream.VhdStream, known: Structures) -> Structures:
@@ -122,14 +143,34 @@ def collect(file: stream.VhdStream, known: Structures) -> Structures:
         damage = error
     tail = read_tail(file, known)
     if known.footer is None and tail is None:
-        raise damage or no_footer(file)
+        raise damage or no_footer(file.name)
     if tail is not None and (known.footer is None
                              or not tail.agrees_with(known.footer)):
         check_size(file, tail)
+        _check_alone(file, known, tail)
         return Structures(tail)
     if damage is not None:
         raise damage
     return known
+
+
+def _check_alone(file: stream.VhdStream, known: Structures,
+                 tail: layout.Footer) -> None:
+    """Check that a file does not hold a sparse VHD and then a fixed one.
+
+    A fixed disk may begin with what looks like a VHD, but then it reaches up
+    to its footer.
+
+    :param known: the structures at the front
+    :raises DamagedVhd: it seems to hold both
+    """
+    if (known.footer is not None and known.header is not None
+            and tail.is_fixed and tail.current_size < file.data_end):
+        raise file.damaged(
+            f'at its start is a {known.footer.disk_type_name} disk of '
+            f'{text.exact_size(known.footer.current_size)}, at its end the '
+            'footer of a fixed disk of '
+            f'{text.exact_size(tail.current_size)}: it seems to hold two VHDs')
 
 
 def check_size(file: stream.VhdStream, footer: layout.Footer) -> None:
@@ -144,14 +185,28 @@ def check_size(file: stream.VhdStream, footer: layout.Footer) -> None:
     file.check_limit(size)
     if footer.is_fixed and size > file.data_end:
         raise file.damaged(
-            f'the fixed disk has {size} bytes, but the file holds only '
-            f'{file.data_end} of them')
+            f'the fixed disk has {text.exact_size(size)}, but the file holds '
+            f'only {text.exact_size(file.data_end)} of them')
 
 
-def no_footer(file: stream.VhdStream) -> exceptions.DamagedVhd:
+def of_ends(start: bytes, end: bytes) -> Structures:
+    """Return the structures among the first and the last bytes of a VHD.
+
+    :param start: the first bytes of the file
+    :param end: its last 512 bytes, or all of them
+    """
+    footer = layout.Footer.at_start_of(start) or layout.Footer.at_end_of(end)
+    if footer is None or footer.is_fixed:
+        return Structures(footer)
+    return Structures(footer, layout.DynamicHeader.at(
+        footer.data_offset, start))
+
+
+def no_footer(name: str) -> exceptions.DamagedVhd:
     """Make the error for a file without a valid footer."""
-    return file.damaged(
-        'there is no valid VHD footer, neither at the start nor at the end')
+    return exceptions.DamagedVhd(
+        'there is no valid VHD footer, neither at the start nor at the end',
+        member=name)
 
 
 def _front_footer(file: stream.VhdStream) -> layout.Footer | None:
@@ -159,10 +214,11 @@ def _front_footer(file: stream.VhdStream) -> layout.Footer | None:
 
     :raises NotInOrder: the copy is damaged, but a header follows it
     """
-    if file.size < layout.Footer.SIZE:
+    if file.size < layout.Footer.SHORT_SIZE:
         raise file.damaged(
-            f'the file has only {file.size} bytes, too few for a VHD footer')
-    front = file.data.read(layout.Footer.SIZE)
+            f'the file has only {text.exact_size(file.size)}, too few for a '
+            'VHD footer')
+    front = file.data.read(min(file.size, layout.Footer.SIZE))
     try:
         footer = layout.Footer.unpack(front)
     except layout.LayoutError:
@@ -172,7 +228,7 @@ def _front_footer(file: stream.VhdStream) -> layout.Footer | None:
             return footer
     if file.data_end >= file.data.position + layout.Footer.SIZE:
         front += file.data.read(layout.Footer.SIZE)
-    if front.startswith(layout.DynamicHeader.COOKIE, layout.Footer.SIZE):
+    if front.startswith(layout.DynamicHeader.cookie, layout.Footer.SIZE):
         raise layers.NotInOrder(file.name)
     file.put_back(front)
     return None
@@ -184,7 +240,7 @@ def _read_header(file: stream.VhdStream, footer: layout.Footer,
     if offset + layout.DynamicHeader.SIZE > file.size:
         raise file.damaged(
             f'the footer places the header at byte {offset}, beyond the '
-            f"file's {file.size} bytes")
+            f"file's {text.exact_size(file.size)}")
     try:
         header = layout.DynamicHeader.unpack(
             file.read_at(offset, layout.DynamicHeader.SIZE))
@@ -193,13 +249,13 @@ def _read_header(file: stream.VhdStream, footer: layout.Footer,
     if header.table_offset + header.table_size > file.size:
         raise file.damaged(
             f'the header places a table of {header.max_table_entries} blocks '
-            f"at byte {header.table_offset}, beyond the file's {file.size} "
-            'bytes')
+            f"at byte {header.table_offset}, beyond the file's "
+            f'{text.exact_size(file.size)}')
     if header.max_table_entries * header.block_size < footer.current_size:
         raise file.damaged(
             f'its table has {header.max_table_entries} blocks of '
-            f'{header.block_size} bytes, too few for a disk of '
-            f'{footer.current_size} bytes')
+            f'{text.exact_size(header.block_size)}, too few for a disk of '
+            f'{text.exact_size(footer.current_size)}')
     return header
 
 
@@ -207,12 +263,12 @@ def _check_batmap(file: stream.VhdStream, table: block_table.BlockTable,
                   header: layout.DynamicHeader) -> None:
     """Refuse an encrypted disk, which only the batmap reveals."""
     start = header.table_end
-    end = start + layout.BatmapHeader.SIZE
-    if end > file.data_end or table.block_in(start, end) is not None:
+    size = layout.BatmapHeader.SIZE
+    if table.block_in(start, start + size) is not None or (
+            not file.has_bytes(start, size)):
         return
     try:
-        batmap = layout.BatmapHeader.unpack(
-            file.read_at(start, layout.BatmapHeader.SIZE))
+        batmap = layout.BatmapHeader.unpack(file.read_at(start, size))
     except layout.LayoutError:
         return
     if batmap.is_encrypted:

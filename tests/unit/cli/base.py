@@ -57,9 +57,7 @@ class CommandCase(cases.ConvertCase):
         self.addCleanup(root.setLevel, root.level)
 
     def run_here(self, *arguments):
-        """Run the command in this process, which must not be confined."""
-        if 'inspect' in arguments:
-            arguments += '--sandbox', 'off'
+        """Run the command in this process."""
         handlers = logging.root.handlers[:]
         stdout, stderr = io.StringIO(), io.StringIO()
         try:

@@ -78,7 +78,8 @@ class Check(base.CommandCase):
         path = self.source(data)
         self.assertEqual(0, self.run_here('check', path).status)
         ended = self.run_here('check', '--max-virtual-size', 1, path)
-        self.assert_fails(ended, 'the limit of 1073741824')
+        self.assert_fails(
+            ended, 'the limit, which is 1 GiB (1073741824 bytes)')
 
     def test_writes_nothing(self):
         before = os.listdir(self.scratch)

@@ -18,7 +18,6 @@ import os
 import pathlib
 import re
 import signal
-import sys
 import tarfile
 import threading
 import time
@@ -29,6 +28,7 @@ from testbed.clouds import services
 from testbed.images import archive
 from testbed.images import chains
 from testbed.images import model
+from testbed.images import shapes
 from testbed.images import vhd
 from tests.unit import cases
 from tests.unit.cli import base
@@ -71,6 +71,30 @@ class Convert(base.CommandCase):
             self.assertEqual(('', ''), (ended.stdout, ended.stderr))
             self.target.unlink()
 
+    def test_notes(self):
+        """They go to standard error, in the words of check and inspect."""
+        shape = shapes.accepted()['full and delta, not linked']
+        source = self.source(archive.tgz(shape.members))
+        note = self.run_here('inspect', source).stdout.splitlines()[-1]
+        self.assertRegex(note, r'\ANote: delta\.vhd: .* only this order\.\Z')
+        for progress in ((), ('--progress',)):
+            ended = self.run_here('convert', *progress, source, self.target)
+            self.assertEqual(0, ended.status, ended.stderr)
+            self.assertEqual(note, ended.stderr.splitlines()[-1])
+            self.assertNotIn('Note', ended.stdout)
+            self.target.unlink()
+        ended = self.run_here('convert', '--quiet', source, self.target)
+        self.assertEqual(('', ''), (ended.stdout, ended.stderr))
+
+    def test_notes_beside_standard_output(self):
+        shape = shapes.accepted()['full and delta, not linked']
+        ended = self.run_apart(
+            'convert', self.source(archive.tgz(shape.members)), '-',
+            stdout=open(self.target, 'wb'))
+        self.assertEqual(0, ended.status)
+        self.assertRegex(ended.stderr, r'\ANote: delta\.vhd: [^\n]*\n\Z')
+        self.assertIsNone(model.difference(self.target, shape.layers))
+
     def test_existing_target(self):
         self.target.write_text('old')
         ended = self.run_here('convert', self.archive, self.target)
@@ -97,6 +121,61 @@ class Convert(base.CommandCase):
         ended = self.run_on_terminal('convert', '-', self.target)
         self.assertEqual(1, ended.status)
         self.assertIn('standard input is a terminal', ended.stdout)
+
+    def output_of(self, *arguments, **options):
+        """What a conversion writes to standard output, as a raw disk."""
+        with self.start('convert', *arguments, '-', **options) as process:
+            data, stderr = process.communicate(timeout=cases.PATIENCE)
+        self.assertEqual((0, b''), (process.returncode, stderr))
+        return data
+
+    def test_standard_output_is_a_pipe(self):
+        self.target.write_bytes(self.output_of(self.archive))
+        self.assertEqual(self.story.size, self.target.stat().st_size)
+        self.assert_story(base.Ended(0, '', ''))
+
+    def test_standard_output_is_a_file(self):
+        for flags in ('wb', 'ab'):
+            with open(self.target, flags) as file:
+                self.output_of(self.archive, stdout=file)
+                self.assertIsNone(model.difference(
+                    self.target, self.story.layers))
+            self.target.unlink()
+
+    def test_no_disk_on_a_terminal(self):
+        ended = self.run_on_terminal('convert', self.archive, '-')
+        self.assertEqual(1, ended.status)
+        self.assertEqual(
+            'standard output is a terminal, which cannot show a disk: send '
+            'it to a pipe or a file', ended.stdout.strip())
+
+    def test_standard_output_is_full(self):
+        with open('/dev/full', 'wb') as file:
+            ended = self.run_apart('convert', self.archive, '-', stdout=file)
+        self.assert_fails(ended, 'No space left on device')
+
+    def test_standard_output_is_the_archive(self):
+        before = pathlib.Path(self.archive).read_bytes()
+        with open(self.archive, 'ab') as file:
+            ended = self.run_apart('convert', self.archive, '-', stdout=file)
+        self.assert_fails(ended, 'standard output is the archive itself')
+        self.assertEqual(before, pathlib.Path(self.archive).read_bytes())
+
+    def test_nothing_of_a_damaged_archive_on_standard_output(self):
+        path = self.source(self.story.archive[:-1000])
+        self.assert_fails(self.run_apart('convert', path, '-'), 'cut short')
+
+    def test_nobody_reads_the_disk(self):
+        reader, writer = os.pipe()
+        os.close(reader)
+        with os.fdopen(writer, 'wb') as file:
+            ended = self.run_apart('convert', self.archive, '-', stdout=file)
+        self.assertEqual((141, ''), (ended.status, ended.stderr))
+
+    def test_no_adapting_on_standard_output(self):
+        ended = self.run_apart('convert', '--adapt', self.archive, '-')
+        self.assert_fails(ended, '--adapt changes the guest on a disk in a '
+                                 'file')
 
     def test_second_pass(self):
         """A pipe can not be read twice, a file can."""
@@ -185,12 +264,21 @@ class Failures(base.CommandCase):
         ended = self.run_here(command, self.scratch, *target)
         self.assert_fails(ended, 'Is a directory')
         ended = self.run_here(command, self.source(b'text'), *target)
-        self.assert_fails(ended, 'not a tar archive')
+        self.assert_fails(ended, 'neither a VHD, nor a tar archive')
 
     def test_unwritable_target(self):
         ended = self.run_here('convert', self.source(self.archive),
                               self.scratch / 'nowhere' / 'disk.raw')
         self.assert_fails(ended, 'cannot be created')
+
+    def test_empty_target(self):
+        for arguments, kind in (
+                (['convert', self.source(self.archive), ''], 'file'),
+                (['convert', self.source(self.archive), '--all-disks', ''],
+                 'directory')):
+            ended = self.run_here(*arguments)
+            self.assert_fails(ended, 'the target has an empty name: give the '
+                                     f'name of a {kind}')
 
     def test_debug(self):
         ended = self.run_here('--debug', 'check', self.source(b'text'))
@@ -219,12 +307,6 @@ class Failures(base.CommandCase):
                                    environment=environment)
             self.assertEqual((0, ''), (ended.status, ended.stderr))
             self.assertIn('\\x0a', ended.stdout)
-
-    def test_too_little_memory(self):
-        ended = self.run_apart(
-            '-c', RUN_IN_LITTLE_MEMORY, self.source(self.archive),
-            command=[sys.executable])
-        self.assert_fails(ended, 'more memory than is available')
 
     @ddt.data(signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     def test_signal(self, number):
@@ -272,159 +354,25 @@ class Failures(base.CommandCase):
                           'positive whole number', ended.stderr)
 
 
-#: What a failure to get memory in the midst of the work looks like.
-RUN_IN_LITTLE_MEMORY = """
-import sys
-from glance_xs_convert.cli import main
-from glance_xs_convert.converter.disk import dry_run
-def write(*arguments):
-    raise MemoryError
-dry_run.DryRun.write = write
-sys.exit(main.main(['inspect', '--map', sys.argv[1]]))
-"""
-
-
-#: An inspection that the kernel kills when it has read the image.
-KILLED_INSPECTION = """
-import os, signal, sys
-from glance_xs_convert.cli import main, picture
-def svg(*arguments):
-    os.kill(os.getpid(), signal.SIGKILL)
-picture.Picture.svg = svg
-sys.exit(main.main(['inspect', '--svg', sys.argv[2], sys.argv[1]]))
-"""
-
-
-#: An inspection that tells what it could get at.
-LOOKING_INSPECTION = """
-import errno, os, sys
-from glance_xs_convert.cli import inspect, main
-numbers = [int(number) for number in os.environ['NUMBERS'].split()]
-def is_open(number):
-    try:
-        return bool(os.fstat(number))
-    except OSError as error:
-        assert error.errno == errno.EBADF
-        return False
-take_action = inspect.Inspect.take_action
-def look(*arguments):
-    print([*map(is_open, numbers)], os.read(0, 9), 'TERM' in os.environ,
-          'OS_PASSWORD' in os.environ, 'PATH' in os.environ)
-    return take_action(*arguments)
-inspect.Inspect.take_action = look
-sys.exit(main.main(['inspect', '-f', 'value', sys.argv[1]]))
-"""
-
-
-class Start(base.CommandCase):
-
-    def test_help(self):
-        for arguments in ((), ('--help',), ('help',)):
-            ended = self.run_apart(*arguments)
-            self.assertEqual(0, ended.status)
-            for command in ('check', 'convert', 'inspect', 'status'):
-                self.assertIn(f'  {command} ', ended.stdout)
-
-    def test_version(self):
-        ended = self.run_apart('--version')
-        self.assertEqual(0, ended.status)
-        self.assertRegex(ended.stdout, r'\d\.\d')
-
-    def loaded(self, *arguments):
-        """What is loaded at the end of a command."""
-        code = ('import sys; from glance_xs_convert.cli import main; '
-                'main.main(sys.argv[1:]); '
-                'print(*sys.modules, file=sys.stderr)')
-        return self.run_apart('-c', code, *arguments,
-                              command=[sys.executable]).stderr.split()
-
-    def test_loads_only_what_it_needs(self):
-        """What is slow to load is loaded by the commands that use it."""
-        loaded = self.loaded(
-            'inspect', self.source(chains.story_chain().archive))
-        self.assertIn('cliff.app', loaded)
-        for module in ('cmd2', 'glance', 'oslo_config', 'oslo_log', 'rich',
-                       'taskflow', 'tqdm'):
-            self.assertNotIn(module, loaded)
-
-    def test_other_processes_read_images(self):
-        """They are not read in the process that writes to the terminal."""
-        path = self.source(chains.story_chain().archive)
-        for arguments in (['check', path], ['convert', path, self.target]):
-            loaded = self.loaded(*arguments)
-            self.assertIn('glance_xs_convert.worker.parent', loaded)
-            self.assertEqual([], [
-                module for module in loaded
-                if module.startswith('glance_xs_convert.converter')])
-
-
 class Sandbox(base.CommandCase):
 
     def test_required(self):
         """It works, or the command says what is missing and does nothing."""
         path = self.source(chains.story_chain().archive)
-        for arguments in (['check', path], ['convert', path, self.target]):
+        for arguments in (['check', path], ['inspect', path],
+                          ['convert', path, self.target]):
             ended = self.run_here(*arguments, '--sandbox', 'required')
             if ended.status:
                 self.assert_fails(ended, 'cannot be fully confined')
                 self.assertEqual([], os.listdir(self.output))
 
-    def test_confined_inspection_shows_the_same(self):
-        path = self.source(chains.story_chain().archive)
-        for form in ('table', 'json', 'yaml', 'csv', 'value'):
-            for options in ([], ['--map'], ['--svg', self.target]):
-                if '--map' in options and form in ('csv', 'value'):
-                    continue
-                shown = {}
-                for sandbox in ('off', 'best_effort'):
-                    ended = self.run_apart('inspect', '-f', form, *options,
-                                           '--sandbox', sandbox, path)
-                    self.assertEqual((0, ''), (ended.status, ended.stderr))
-                    drawn = (pathlib.Path(self.target).read_bytes()
-                             if '--svg' in options else b'')
-                    shown[sandbox] = ended.stdout, drawn
-                    if drawn:
-                        os.unlink(self.target)
-                self.assertEqual(*shown.values())
-
-    def test_confined_inspection_that_is_killed(self):
-        """Its parent says so, and an unfinished file does not stay."""
-        path = self.source(chains.story_chain().archive)
-        ended = self.run_apart('-c', KILLED_INSPECTION, path, self.target,
-                               command=[sys.executable])
-        self.assert_fails(ended, 'ended unexpectedly, with status -9')
-        self.assertEqual([], os.listdir(self.output))
-
-    def test_confined_inspection_that_ends_too_early(self):
-        """Without a word of it, the file is not complete."""
-        path = self.source(chains.story_chain().archive)
-        code = KILLED_INSPECTION.replace(
-            'os.kill(os.getpid(), signal.SIGKILL)', 'os._exit(0)')
-        ended = self.run_apart('-c', code, path, self.target,
-                               command=[sys.executable])
-        self.assert_fails(ended, 'ended unexpectedly, with status 0')
-
-    def test_confined_inspection_has_what_it_needs(self):
-        path = self.source(chains.story_chain().archive)
-        reader, writer = os.pipe()
-        ended = self.run_apart(
-            '-c', LOOKING_INSPECTION, path, command=[sys.executable],
-            pass_fds=[reader, writer], stdin=b'secret', environment={
-                'OS_PASSWORD': 'secret', 'TERM': 'dumb', 'NUMBERS':
-                f'{reader} {writer}'})
-        os.close(reader)
-        os.close(writer)
-        self.assertEqual((0, ''), (ended.status, ended.stderr))
-        self.assertTrue(ended.stdout.startswith(
-            "[False, False] b'' True False False\n"), ended.stdout)
-
-    def test_confined_inspection_ends_with_its_parent(self):
+    def test_inspection_ends_with_its_command(self):
         with self.start('inspect', '-') as process:
-            [copy] = self.wait_for(lambda: services.children(process.pid))
+            [reader] = self.wait_for(lambda: services.children(process.pid))
             process.kill()
             process.wait()
-            self.wait_for(lambda: not os.path.exists(f'/proc/{copy}')
-                          or not services.command_line(copy))
+            self.wait_for(lambda: not os.path.exists(f'/proc/{reader}')
+                          or not services.command_line(reader))
 
     def wait_for(self, condition):
         deadline = time.monotonic() + cases.PATIENCE
@@ -433,7 +381,7 @@ class Sandbox(base.CommandCase):
             time.sleep(0.02)
         return found
 
-    def test_confined_inspection_on_a_full_disk(self):
+    def test_inspection_on_a_full_disk(self):
         path = self.source(chains.story_chain().archive)
         with open('/dev/full', 'wb') as full:
             ended = self.run_apart('inspect', path, stdout=full)

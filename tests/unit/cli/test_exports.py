@@ -18,7 +18,7 @@ from testbed.images import model
 from testbed.images import vhd
 from testbed.images import xva
 from tests.unit.cli import base
-from tests.unit.converter import test_xva
+from tests.unit.converter import exports
 
 MIB = 1 << 20
 HINT = 'will not boot from this disk under KVM'
@@ -28,7 +28,7 @@ class Exports(base.CommandCase):
 
     def setUp(self):
         super().setUp()
-        self.disks = test_xva.two_disks()
+        self.disks = exports.two_disks()
         self.export = self.source(xva.Export(self.disks, vm=xva.UEFI).tar())
 
     def test_convert(self):
@@ -72,6 +72,16 @@ class Exports(base.CommandCase):
             'EFI System Partition': False, 'Boot Code': False, **guest,
         } for disk in self.disks], found)
 
+    def test_inspect_one(self):
+        found = self.run_here('inspect', '--disk', 'xvdb', '-f', 'json',
+                              self.export).json()
+        self.assertEqual(['xvdb'], [row['Device'] for row in found])
+        for options in ([], ['--map']):
+            self.assert_fails(
+                self.run_here('inspect', '--disk', 'nonsense', *options,
+                              self.export),
+                'does not hold a disk nonsense; it holds xvda')
+
     def test_inspect_for_people(self):
         shown = self.run_here('inspect', self.export).stdout
         self.assertIn('| xvdb   | 1      | data   | 5 MiB ', shown)
@@ -109,6 +119,13 @@ class Exports(base.CommandCase):
 
 
 class Chains(base.CommandCase):
+
+    def test_there_is_no_disk_to_choose(self):
+        data = self.source(chains.story_chain().archive)
+        for command in (['inspect'], ['inspect', '--map'], ['check']):
+            self.assert_fails(
+                self.run_here(*command, '--disk', 'nonsense', data),
+                'has only one disk')
 
     def test_a_disk_that_does_not_boot(self):
         layers = [vhd.Layer(MIB, [(0, chains.pattern('ext4'))])]

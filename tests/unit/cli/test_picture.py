@@ -30,12 +30,12 @@ MIB = vhd.MIB
 SVG = '{http://www.w3.org/2000/svg}'
 
 
-def drawing(layers, names=None):
+def drawing(layers, names=None, source='disk.tgz'):
     """A picture of the disk that a chain stands for."""
     data = archive.tgz(archive.chain_members(layers))
     result = api.check(io.BytesIO(data))
     return picture.Picture(result.disk_map, names or [
-        layer.name for layer in result.layers])
+        layer.name for layer in result.layers], source)
 
 
 @ddt.ddt
@@ -68,3 +68,64 @@ class Picture(unittest.TestCase):
         texts = [text.text for text in ElementTree.fromstring(
             drawn.svg().encode()).iter(f'{SVG}text')]
         self.assertIn('<a&b>.vhd: 0 B, 0.0%', texts)
+
+    def test_title_is_the_archive(self):
+        root = ElementTree.fromstring(drawing(
+            [vhd.Layer(MIB)], source='<web>\x1b.tgz').svg().encode())
+        self.assertEqual(
+            '<web>\\x1b.tgz: which layer each region of the disk comes from',
+            root.find(f'{SVG}title').text)
+        self.assertIn('<web>\\x1b.tgz',
+                      [text.text for text in root.iter(f'{SVG}text')])
+
+    def fills(self, root):
+        """The colors of the layers in the legend, from leaf to base."""
+        return [rect.get('fill') for rect in root.findall(f'{SVG}rect')
+                if rect.get('width') == rect.get('height') == '12'
+                and rect.get('fill-opacity') == '1.0']
+
+    def test_colors(self):
+        """They are those that Okabe and Ito published."""
+        for count in range(1, 8):
+            root = ElementTree.fromstring(drawing(chains.random_chain(
+                count, [MIB] * count)).svg().encode())
+            fills = self.fills(root)[:count]
+            self.assertEqual(count, len(set(fills)))
+            self.assertLessEqual(set(fills), {
+                '#d55e00', '#e69f00', '#f0e442', '#009e73', '#56b4e9',
+                '#0072b2', '#cc79a7'})
+
+    def test_legend_explains_opacity(self):
+        root = ElementTree.fromstring(
+            drawing([vhd.Layer(MIB)]).svg().encode())
+        texts = [text.text for text in root.iter(f'{SVG}text')]
+        for part in ('up to 25%', 'up to 50%', 'up to 75%', 'up to 100%',
+                     'of a cell written: the more, the stronger its color.'):
+            self.assertIn(part, texts)
+        self.assertEqual(
+            {'0.25', '0.5', '0.75', '1.0'},
+            {rect.get('fill-opacity') for rect in root.iter(f'{SVG}rect')}
+            - {None})
+
+    def test_legend_is_inside(self):
+        for count in (1, 12):
+            root = ElementTree.fromstring(drawing(chains.random_chain(
+                count, [MIB] * count)).svg().encode())
+            self.assertLess(max(int(text.get('y')) for text
+                                in root.iter(f'{SVG}text')),
+                            int(root.get('height')))
+
+    def test_more_layers_than_colors(self):
+        for count, repeats in ((7, False), (8, True)):
+            self.assertEqual(repeats, 'The colors repeat after 7 layers.'
+                             in drawing(chains.random_chain(
+                                 count, [MIB] * count)).svg())
+
+    def test_long_names_are_cut(self):
+        """A drawing is not long because a stranger's names are."""
+        layers = [vhd.Layer(64 * MIB, [
+            (sector, chains.pattern(1)) for sector in range(0, 131072, 64)])]
+        drawn = drawing(layers, ['n' * 2000])
+        self.assertNotIn('n' * 81, drawn.svg())
+        self.assertIn('n' * 80 + '…', drawn.svg())
+        self.assertNotIn('n' * 81, drawn.text(io.StringIO()))

@@ -61,11 +61,22 @@ class Shown(unittest.TestCase):
 
     def test_lines(self):
         lines = seen('layer', wanted=True).splitlines()
-        self.assertEqual('50%, 1 KiB read, layer 2 (./1.vhd)', lines[-1])
+        self.assertRegex(
+            lines[-1],
+            r'\A50%, \d+ s left, 1 KiB read, layer 2 \(\./1\.vhd\)\Z')
+
+    def test_time_left(self):
+        for read, size, shown in (
+                (512, 2048, '25%, 1 min 30 s left, 512 B read'),
+                (2048, 2048, '100%, 0 s left, 2 KiB read'),
+                (0, 2048, '0%, 0 B read'), (512, None, '512 B read')):
+            state = progress.Progress(source_size=size, source_read=read)
+            self.assertEqual(shown, progress_display._line(state, 30.0))
 
     def test_bar(self):
         shown = seen('./1.vhd', terminal=True)
         self.assertIn('1.00k/2.00k', shown)
+        self.assertRegex(shown, r'50%.*\[\d\d:\d\d<')
         self.assertTrue(shown.endswith('\r'), shown)
 
     def test_nothing(self):

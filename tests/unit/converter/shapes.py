@@ -14,14 +14,23 @@
 """Chains of VHDs that the tests of the converter are made of."""
 
 import dataclasses
+import random
 
 from testbed.images import chains
 from testbed.images import vhd
+
+DATA = random.Random('content').randbytes(3000)
 
 
 def chain(count=3, size=96 * vhd.KIB, block_size=4 * vhd.KIB, seed='chain'):
     """Random layers of one size."""
     return chains.random_chain(seed, [size] * count, [block_size])
+
+
+def fixed(content=DATA, size=64 * vhd.KIB, **options):
+    """A fixed VHD, whose only footer is at its end."""
+    return vhd.Layer(size, [(0, content.ljust(3072, b'\0'))],
+                     disk_type=vhd.FIXED, **options)
 
 
 def with_layer(layers, number, **changes):

@@ -110,7 +110,7 @@ class Bombs(Finding):
         error = self.refuse(
             archive.tgz([archive.Member('0.vhd', claimed_size=size)]),
             exceptions.DamagedArchive, '0.vhd')
-        self.assertIn(f'{size} bytes is negative', str(error))
+        self.assertIn('is negative', str(error))
 
     def test_global_records_that_pile_up(self):
         # Every later member would be given all of them.

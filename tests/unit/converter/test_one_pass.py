@@ -13,6 +13,7 @@
 
 """The pass, with layers that no VHD has ever been near."""
 
+import os
 import tempfile
 import unittest
 
@@ -22,6 +23,7 @@ from glance_xs_convert.converter import layers
 from glance_xs_convert.converter import one_pass
 from glance_xs_convert.converter.streams import forward
 from glance_xs_convert import exceptions
+from glance_xs_convert import limits
 from glance_xs_convert import progress
 
 SECTOR = 512
@@ -66,19 +68,23 @@ class Image:
             raise self._error
 
 
-class OnePass(unittest.TestCase):
+class PassCase(unittest.TestCase):
 
     def setUp(self):
         super().setUp()
         self.file = tempfile.TemporaryFile()
         self.addCleanup(self.file.close)
         self.progress = progress.Progress()
+        self.limits = limits.Limits()
 
     def run_pass(self, image):
         one_pass.run(image, sparse_file.SparseFile(self.file.fileno()),
-                     self.progress)
+                     self.progress, self.limits)
         self.file.seek(0)
         return self.file.read()
+
+
+class OnePass(PassCase):
 
     def test_one_layer(self):
         layer = Written('disk', 5 * SECTOR, [(3, b'c'), (1, b'a')])
@@ -122,8 +128,47 @@ class OnePass(unittest.TestCase):
         file = sparse_file.SparseFile(self.file.fileno())
         file.check_room = self.refuse
         with self.assertRaises(exceptions.OutOfSpace):
-            one_pass.run(Image(SECTOR, (0, layer)), file, self.progress)
+            one_pass.run(Image(SECTOR, (0, layer)), file, self.progress,
+                         self.limits)
 
     def refuse(self, size):
         self.assertEqual(SECTOR << 20, size)
         raise exceptions.OutOfSpace('no')
+
+
+class DiskLimit(PassCase):
+    """The disk may be limited more than its layers."""
+
+    def setUp(self):
+        super().setUp()
+        self.limits = limits.Limits(max_disk_size=2 * SECTOR,
+                                    disk_limit='image_size_cap')
+
+    def layer(self, name, sectors, has_parent=False):
+        return Written(name, sectors * SECTOR, [(0, b'x')], has_parent)
+
+    def test_disk_that_is_small_enough(self):
+        self.run_pass(Image(2 * SECTOR, (0, self.layer('0.vhd', 2))))
+
+    def test_disk_that_is_too_large(self):
+        """Nothing of it is written."""
+        image = Image(3 * SECTOR, (0, self.layer('0.vhd', 3)))
+        with self.assertRaisesRegex(
+                exceptions.DiskTooLarge,
+                r'^0.vhd: the disk has 1.5 KiB \(1536 bytes\), '
+                r'more than image_size_cap, which is 1 KiB \(1024 bytes\)$'):
+            self.run_pass(image)
+        self.assertEqual(0, os.fstat(self.file.fileno()).st_size)
+
+    def test_older_layer_may_be_larger(self):
+        self.run_pass(Image(
+            2 * SECTOR, (0, self.layer('0.vhd', 2, has_parent=True)),
+            (1, self.layer('1.vhd', 3))))
+
+    def test_large_layer_that_comes_before_the_leaf(self):
+        """A survey has to find the leaf before anything is written."""
+        image = Image(2 * SECTOR, (1, self.layer('1.vhd', 3)),
+                      (0, self.layer('0.vhd', 2, has_parent=True)))
+        with self.assertRaises(layers.NotInOrder):
+            self.run_pass(image)
+        self.assertEqual(0, os.fstat(self.file.fileno()).st_size)

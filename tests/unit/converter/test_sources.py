@@ -79,7 +79,8 @@ class Sources(cases.ConvertCase):
                               stdout=subprocess.PIPE) as feeder:
             self.assert_converts(layers, feeder.stdout)
 
-    @ddt.data(b'', archive.gzipped([b'x'])[:10])
+    @ddt.data(archive.header(archive.Member('0.vhd', b'x')) * 2,
+              archive.gzipped([b'x'])[:10])
     def test_refusal_does_not_wait_for_the_end_of_a_pipe(self, start):
         reading, writing = os.pipe()
         self.addCleanup(os.close, writing)
@@ -99,7 +100,6 @@ class Sources(cases.ConvertCase):
         self.assertEqual(
             ['0.vhd', '1.vhd', '2.vhd'],
             [layer.name.removeprefix('./') for layer in result.layers])
-        self.assertGreater(result.bytes_written, 0)
 
     def test_file_object_is_read_from_where_it_is(self):
         layers, data = self.data()
@@ -124,9 +124,9 @@ class Sources(cases.ConvertCase):
     def test_progress(self):
         layers, data = self.data()
         seen = progress.Progress()
-        result = self.assert_converts(layers, data, progress=seen)
+        self.assert_converts(layers, data, progress=seen)
         self.assertEqual(1.0, seen.fraction)
-        self.assertEqual(result.bytes_written, seen.bytes_written)
+        self.assertGreater(seen.bytes_written, 0)
 
     def test_overwrite(self):
         layers, data = self.data()

@@ -22,13 +22,13 @@ import unittest
 from oslo_config import cfg
 
 from glance_xs_convert.deployment import configuration
-from glance_xs_convert.plugin import opts
+from glance_xs_convert import options
 
 HAS_GLANCE = importlib.util.find_spec('glance') is not None
 
 #: Where Glance registers the options that are copied.
-MODULES = ('glance.common.config', 'glance.common.wsgi',
-           'glance.async_.flows.api_image_import')
+MODULES = ('glance.api.versions', 'glance.common.config',
+           'glance.common.wsgi', 'glance.async_.flows.api_image_import')
 
 _IMPORT = '''
 import importlib.abc
@@ -44,7 +44,7 @@ class Blocker(importlib.abc.MetaPathFinder):
 sys.meta_path.insert(0, Blocker())
 
 from glance_xs_convert import deployment
-from glance_xs_convert.plugin import opts
+from glance_xs_convert import options
 
 for module in pkgutil.iter_modules(deployment.__path__,
                                    deployment.__name__ + '.'):
@@ -92,8 +92,8 @@ class GlanceOptions(unittest.TestCase):
         # Glance before 33 accepts any name of an import method.
         glance = importlib.metadata.version('glance')
         older = int(glance.partition('.')[0]) < 33
-        for group, options in configuration.GLANCE_OPTS.items():
-            for option in options:
+        for group, opts in configuration.GLANCE_OPTS.items():
+            for option in opts:
                 with self.subTest(group=group, option=option.name):
                     original = self.original(group, option.dest)
                     self.assertIs(type(original), type(option))
@@ -104,4 +104,4 @@ class GlanceOptions(unittest.TestCase):
                                      option.deprecated_opts)
 
     def test_own_options_are_not_copies(self):
-        self.assertNotIn(opts.GROUP, configuration.GLANCE_OPTS)
+        self.assertNotIn(options.GROUP, configuration.GLANCE_OPTS)

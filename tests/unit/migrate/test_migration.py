@@ -12,84 +12,26 @@
 
 """One image's way, with all that may come between."""
 
-import unittest
-from unittest import mock
-
-from glance_xs_convert.migrate import candidates
+from glance_xs_convert.migrate import attempts
+from glance_xs_convert.migrate import choices
 from glance_xs_convert.migrate import errors
+from glance_xs_convert.migrate import inventory
 from glance_xs_convert.migrate import methods
 from glance_xs_convert.migrate import migration
 from glance_xs_convert.migrate import names
-from glance_xs_convert.migrate import references
 from glance_xs_convert.migrate import undo
 from tests.unit.migrate import glance
-
-METHODS = (methods.Download('Region', 'public'), methods.Direct())
-BROKEN = ('The XenServer image cannot be converted: 1.vhd: there is no layer '
-          '2.vhd.')
-FULL = ('The XenServer image cannot be converted: there is no space left for '
-        'the raw disk.')
+from tests.unit.migrate import migrations
 
 
-class MigrationCase(unittest.TestCase):
-    """Migrates the image ``old``."""
-
-    def setUp(self):
-        super().setUp()
-        self.cloud = glance.Glance()
-        self.cloud.add(name='web', hw_disk_bus='scsi', unwanted='x',
-                       tags=['b', 'a'], os_glance_odd='not copied')
-        self.cloud.shares['old'] = {'p2': 'accepted', 'p3': 'pending'}
-
-    def settings(self, **options):
-        return migration.Settings(**{'method': METHODS[0]} | options)
-
-    def migrate(self, new_id=None, **options):
-        return migration.Migration(
-            self.cloud, self.settings(**options), 'old', new_id,
-            lambda stage, fraction: None).run()
-
-    def row(self):
-        row, = candidates.Inventory(
-            self.cloud, candidates.Selection()).rows()
-        return row
-
-    @property
-    def old(self):
-        return self.cloud.records['old']
-
-    def news(self):
-        return [image for image in self.cloud.records.values()
-                if image['id'] != 'old']
-
-    def assert_done(self):
-        """There is one new image, and it is all that it has to be."""
-        new, = self.news()
-        self.assertEqual(
-            ('web', 'scsi', ['a', 'b'], 'shared', 'active', False, 1),
-            (new['name'], new['hw_disk_bus'], sorted(new['tags']),
-             new['visibility'], new['status'], new['os_hidden'],
-             new['min_disk']))
-        self.assertNotIn('unwanted', new)
-        self.assertNotIn('os_glance_odd', new)
-        self.assertEqual([], [name for name in names.PROVISIONAL
-                              if name in new])
-        self.assertEqual({'p2': 'accepted', 'p3': 'pending'},
-                         self.cloud.shares[new['id']])
-        self.assertEqual(('old', new['id']),
-                         (new[names.SOURCE], self.old[names.REPLACED_BY]))
-        self.assertEqual(candidates.DONE, self.row().state)
-        return new
-
-
-class TestKilled(MigrationCase):
+class TestKilled(migrations.MigrationCase):
     """The command is killed at every request there is."""
 
     def test_run_again_completes_it(self):
-        for method in METHODS:
-            for old in (migration.KEEP, migration.HIDE,
-                        migration.DEACTIVATE):
-                with self.subTest(method=method.name, old=old):
+        for method in migrations.METHODS:
+            for old in (choices.KEEP, choices.HIDE, choices.DEACTIVATE):
+                with (self.subTest(method=method.name, old=old),
+                      migrations.passing(20)):
                     self.check(method=method, old=old)
 
     def check(self, **options):
@@ -105,18 +47,31 @@ class TestKilled(MigrationCase):
                 with self.assertRaises(glance.Killed):
                     self.migrate(**options)
                 row = self.row()
-                if row.state != candidates.DONE:
+                if row.state != inventory.DONE:
                     self.assertFalse(self.old['os_hidden'])
                     self.migrate(row.new_id, **options)
                 self.assert_done()
-                self.assertEqual(options['old'] != migration.KEEP,
+                self.assertEqual(options['old'] != choices.KEEP,
                                  self.old['os_hidden'])
+
+    def test_no_upload_is_repeated_under_the_same_id(self):
+        """Glance would destroy the first one."""
+        for kill_at in range(1, 20):
+            self.setUp()
+            self.cloud.kill_at = kill_at
+            with migrations.passing(20):
+                try:
+                    self.migrate(method=migrations.DIRECT)
+                except glance.Killed:
+                    self.migrate(method=migrations.DIRECT)
+            self.assertEqual(len(set(self.cloud.staged)),
+                             len(self.cloud.staged))
 
     def test_few_requests(self):
         self.cloud.shares.clear()
         self.migrate()
-        polls = 3
-        self.assertLessEqual(self.cloud.requests - polls, 8)
+        polls = 5
+        self.assertLessEqual(self.cloud.requests - polls, 9)
 
     def test_old_image_is_untouched_until_the_last_request(self):
         before = dict(self.old)
@@ -131,51 +86,63 @@ class TestKilled(MigrationCase):
         self.assertEqual([], written)
 
 
-class TestOthers(MigrationCase):
+class TestOthers(migrations.MigrationCase):
     """Somebody else is at it, too, and is faster at some request."""
 
     def test_another_command_at_any_request(self):
-        self.migrate()
-        requests = self.cloud.requests
-        for at in range(1, requests + 1):
-            for method in METHODS:
-                self.setUp()
-                other = migration.Migration(
-                    self.cloud, self.settings(method=method), 'old', None,
-                    lambda stage, fraction: None)
+        for method in migrations.METHODS:
+            self.setUp()
+            self.migrate(method=method)
+            for at in range(1, self.cloud.requests + 1):
+                for others in migrations.METHODS:
+                    with migrations.passing(20):
+                        self.check(method, others, at)
 
-                def meanwhile(name, *arguments, at=at, other=other):
-                    if self.cloud.requests == at:
-                        self.cloud.meanwhile = None
-                        other.run()
+    def check(self, method, others, at):
+        self.setUp()
+        other = self.migration(method=others)
 
-                self.cloud.meanwhile = meanwhile
-                self.migrate(method=method)
-                self.assert_done()
+        def meanwhile(name, *arguments):
+            if self.cloud.requests == at:
+                self.cloud.meanwhile = None
+                other.run()
+
+        self.cloud.meanwhile = meanwhile
+        self.migrate(method=method)
+        self.assert_done()
 
     def test_deleted_ids_are_not_used_again(self):
         for _ in range(3):
             self.migrate()
             new, = self.news()
-            undo.undo(self.cloud, self.row(), NOBODY)
+            undo.undo(self.cloud, self.row(), migrations.NOBODY)
             self.assertEqual([], self.news())
             self.assertIn(new['id'], self.cloud.deleted)
         self.migrate()
         self.assert_done()
 
     def test_foreign_image_with_the_next_id(self):
-        forged = names.new_id('old', 0)
-        self.cloud.add(forged, owner='evil', disk_format='raw',
-                       container_format='bare',
-                       **{names.SOURCE: 'old'})
+        forged = names.new_id(migrations.OLD, 0)
+        self.cloud.add(
+            image_id=forged, owner='evil', disk_format='raw',
+            container_format='bare', **{names.SOURCE: migrations.OLD})
+        before = dict(self.cloud.records[forged])
         result = self.migrate()
         self.assertNotEqual(forged, result.new_id)
         self.assertEqual(result.new_id, self.old[names.REPLACED_BY])
+        self.assertEqual(before, self.cloud.records[forged])
+
+    def test_image_of_the_project_that_bears_no_annotation(self):
+        other = names.new_id(migrations.OLD, 0)
+        self.cloud.add(image_id=other)
+        before = dict(self.cloud.records[other])
+        self.assertNotEqual(other, self.migrate().new_id)
+        self.assertEqual(before, self.cloud.records[other])
 
     def test_old_image_deleted_meanwhile(self):
         def meanwhile(name, *arguments):
-            if name == '_newest_task':
-                self.cloud.records.pop('old', None)
+            if name == '_tasks':
+                self.cloud.records.pop(migrations.OLD, None)
 
         self.cloud.meanwhile = meanwhile
         with self.assertRaises(errors.Skipped):
@@ -184,7 +151,7 @@ class TestOthers(MigrationCase):
 
     def test_old_image_changed_meanwhile(self):
         def meanwhile(name, *arguments):
-            if name == '_newest_task':
+            if name == '_tasks':
                 self.old.update({'name': 'new name', 'more': 'new',
                                  'hw_disk_bus': 'virtio'})
 
@@ -196,36 +163,92 @@ class TestOthers(MigrationCase):
         self.assertNotIn('unwanted', new)
 
 
-class TestFailures(MigrationCase):
+class TestFailures(migrations.MigrationCase):
     """The import fails."""
 
     def test_broken_archive_is_remembered(self):
-        self.cloud.messages = [BROKEN]
+        self.cloud.failures = [migrations.BROKEN]
         with self.assertRaisesRegex(errors.Refused, 'no layer 2'):
             self.migrate()
         row = self.row()
-        self.assertEqual((candidates.FAILED, BROKEN, True),
-                         (row.state, row.reason, row.refused))
+        self.assertEqual((inventory.FAILED, migrations.BROKEN, True),
+                         (row.state, row.reason, row.is_refused))
+        for new_id in (row.new_id, None):
+            with self.assertRaises(errors.Refused):
+                self.migrate(new_id)
+        result = self.migrate(row.new_id, retry=True)
+        self.assertEqual(row.new_id, result.new_id)
+        self.assert_done()
+
+    def test_refused_archive_is_uploaded_again(self):
+        self.cloud.failures = [migrations.BROKEN]
         with self.assertRaises(errors.Refused):
-            self.migrate()
-        self.migrate(retry=True)
+            self.migrate(method=migrations.DIRECT)
+        self.cloud.staged.clear()  # The failed import has removed it.
+        self.migrate(self.row().new_id, method=migrations.DIRECT, retry=True)
         self.assert_done()
 
     def test_what_is_not_the_archives_fault_is_tried_again(self):
-        for message in (FULL, 'Task failed due to Internal Error', ''):
+        for message in (migrations.FULL, migrations.ERROR, ''):
             self.setUp()
-            self.cloud.messages = [message] * 2
+            self.cloud.failures = [message] * 2
             self.migrate()
             self.assert_done()
             self.setUp()
-            self.cloud.messages = [message] * migration.IMPORTS
+            self.cloud.failures = [message] * attempts.IMPORTS
             with self.assertRaises(errors.Failed):
                 self.migrate()
             row = self.row()
-            self.assertEqual((candidates.FAILED, False),
-                             (row.state, row.refused))
+            self.assertEqual((inventory.FAILED, False),
+                             (row.state, row.is_refused))
             self.migrate(row.new_id)
             self.assert_done()
+
+    def test_member_whose_name_sounds_like_a_fault_of_the_host(self):
+        self.cloud.failures = ['The XenServer image cannot be converted: '
+                               'memory.vhd: no space. [EncryptedVhd]']
+        with self.assertRaises(errors.Refused):
+            self.migrate()
+
+    def test_what_a_store_holds_already(self):
+        """Glance fails for ever, as long as the id is the same."""
+        ids = [names.new_id(migrations.OLD, attempt) for attempt in range(3)]
+        self.cloud.orphans = {*ids[:2]}
+        self.assertEqual(ids[2], self.migrate().new_id)
+        self.assert_done()
+
+    def test_store_that_says_so(self):
+        self.cloud.failures = ['The disk was not stored. [NotStored]'] * 2
+        self.migrate()
+        self.assert_done()
+
+    def test_what_operators_have_to_change_is_not_tried_again(self):
+        self.cloud.failures = ['There is a quota. [QuotaExceeded]'] * 2
+        for _ in range(2):
+            with self.assertRaisesRegex(errors.Failed, 'a quota'):
+                self.migrate(self.row().new_id)
+            self.assertFalse(self.row().is_refused)
+        self.migrate(self.row().new_id)
+        self.assert_done()
+
+    def test_what_the_staging_area_holds_already(self):
+        self.cloud.staged.append(names.new_id(migrations.OLD, 0))
+        self.migrate(method=migrations.DIRECT)
+        self.assert_done()
+
+    def test_hosts_that_have_enough_to_convert(self):
+        for method in migrations.METHODS:
+            self.setUp()
+            self.cloud.failures = [migrations.BUSY] * 5
+            self.migrate(method=method)
+            self.assert_done()
+
+    def test_hosts_that_never_have_a_turn(self):
+        self.cloud.failures = [migrations.BUSY] * 1000
+        with (migrations.passing(30),
+              self.assertRaisesRegex(errors.Failed, 'too many others')):
+            self.migrate()
+        self.assertFalse(self.row().is_refused)
 
     def test_plugin_is_not_on(self):
         self.cloud.converts = False
@@ -233,201 +256,116 @@ class TestFailures(MigrationCase):
             self.migrate()
         self.assertEqual([], self.news())
 
-    def test_stuck_import_is_begun_anew(self):
-        go_on, self.cloud._go_on = self.cloud._go_on, lambda *args: None
-        clock = iter(range(0, 10 ** 6, 1000))
-        first = names.new_id('old', 0)
-
-        def meanwhile(name, image_id, *arguments):
-            if name == '_delete' and image_id == first:
-                self.cloud._go_on = go_on
-
-        self.cloud.meanwhile = meanwhile
-        with mock.patch('time.monotonic', lambda: next(clock)):
-            self.migrate(deadline=1500)
-        self.assertIn(first, self.cloud.deleted)
-        self.assert_done()
-
-    def test_failed_import_that_leaves_its_image_locked(self):
-        go_on = self.cloud._go_on
-        first = names.new_id('old', 0)
-
-        def fail(task, image):
-            if image['id'] != first:
-                go_on(task, image)
-            else:
-                image['status'] = 'importing'
-                task |= {'status': 'failure', 'message': 'no luck'}
-
-        self.cloud._go_on = fail
-        clock = iter(range(0, 10 ** 6, 15))
-        with mock.patch('time.monotonic', lambda: next(clock)):
-            self.migrate(deadline=3600)
-        self.assertIn(first, self.cloud.deleted)
-        self.assert_done()
-
     def test_quota(self):
         def refuse(*arguments):
             raise errors.OutOfQuota('Glance says: no more')
 
-        begin, self.cloud.begin_import = self.cloud.begin_import, refuse
+        begin, self.cloud.begin = self.cloud.begin, refuse
         with self.assertRaisesRegex(errors.Failed, 'no more'):
             self.migrate()
         self.assertEqual('Glance says: no more', self.row().reason)
-        self.cloud.begin_import = begin
+        self.cloud.begin = begin
         self.migrate()
         self.assert_done()
 
-    def test_upload_that_was_cut_short(self):
-        new_id = names.new_id('old', 0)
-        self.cloud.create({'id': new_id, names.MIGRATING: 'old'})
-        self.cloud.records[new_id] |= {'status': 'uploading', 'size': 400}
-        self.migrate(method=METHODS[1])
-        self.assertIn(new_id, self.cloud.deleted)
-        self.assert_done()
-
-    def test_upload_that_breaks_off(self):
-        stage, refused = self.cloud.stage, []
-
-        def once(*arguments):
-            if not refused:
-                refused.append(1)
-                raise errors.Unreachable('reset')
-            stage(*arguments)
-
-        self.cloud.stage = once
-        self.migrate(method=METHODS[1])
+    def test_failed_verification_does_not_lose_the_import(self):
+        self.cloud.failures = []
+        with self.assertRaisesRegex(errors.Failed, 'cannot be verified'):
+            self.migrate(verify=True)
+        row = self.row()
+        with migrations.verified(migrations.SUM):
+            result = self.migrate(row.new_id, verify=True)
+        self.assertEqual(row.new_id, result.new_id)
         self.assert_done()
 
 
-class TestDelete(MigrationCase):
+class TestMethods(migrations.MigrationCase):
+    """The hosts cannot download from their region."""
+
+    def test_other_method_is_used(self):
+        self.cloud.download_fails = migrations.ERROR
+        said = []
+        settings = self.settings(fallback=migrations.DIRECT)
+        settings.methods.say = said.append
+        migration.Migration(self.cloud, settings, migrations.OLD, None,
+                            lambda stage, fraction: None).run()
+        self.assert_done()
+        self.assertIn('allowed_ports', said[0])
+        self.assertEqual(1, len(said))
+        self.assertEqual(migrations.DIRECT, settings.methods.current)
+
+    def test_chosen_method_is_not_changed(self):
+        self.cloud.download_fails = migrations.ERROR
+        with self.assertRaisesRegex(errors.Failed, 'allowed_ports'):
+            self.migrate()
+        self.assertIn('allowed_ports', self.row().reason)
+        self.assertEqual([], self.cloud.staged)
+
+    def test_broken_archive_says_nothing_about_the_method(self):
+        self.cloud.failures = [migrations.BROKEN]
+        settings = self.settings(fallback=migrations.DIRECT)
+        with self.assertRaises(errors.Refused):
+            migration.Migration(self.cloud, settings, migrations.OLD, None,
+                                lambda stage, fraction: None).run()
+        self.assertIsInstance(settings.methods.current, methods.Download)
+
+
+class TestDelete(migrations.MigrationCase):
     """The old image goes, if the sums agree."""
 
-    def verified(self, found):
-        return mock.patch('glance_xs_convert.migrate.verify.sum_of_disk',
-                          lambda *arguments: found)
-
     def test_right_sum(self):
-        with self.verified('disk'):
-            self.migrate(old=migration.DELETE)
-        self.assertIn('old', self.cloud.deleted)
+        with migrations.verified(migrations.SUM):
+            new_id = self.migrate(old=choices.DELETE).new_id
+        self.assertIn(migrations.OLD, self.cloud.deleted)
         row = self.row()
-        self.assertEqual((candidates.DONE, 'old', True),
-                         (row.state, row.id, row.old_is_gone))
-        self.assertEqual('sha512:disk', row.new.verified)
+        self.assertEqual((inventory.DONE, new_id, True),
+                         (row.state, row.new_id, row.old_is_gone))
+        self.assertEqual(f'sha512:{migrations.SUM}', row.new.notes.verified)
 
     def test_wrong_sum(self):
-        with self.verified('something else'):
+        with migrations.verified('something else'):
             with self.assertRaisesRegex(errors.Refused, 'something else'):
-                self.migrate(old=migration.DELETE)
+                self.migrate(old=choices.DELETE)
             with self.assertRaises(errors.Refused):
-                self.migrate(self.row().new_id, old=migration.DELETE)
+                self.migrate(self.row().new_id, old=choices.DELETE)
         self.assertNotIn(names.REPLACED_BY, self.old)
         wrong, = self.news()
         self.assertTrue(wrong['os_hidden'])
-        with self.verified('disk'):
-            self.migrate(old=migration.DELETE, retry=True)
+        with migrations.verified(migrations.SUM):
+            self.migrate(wrong['id'], old=choices.DELETE, retry=True)
         self.assertIn(wrong['id'], self.cloud.deleted)
-        self.assertIn('old', self.cloud.deleted)
-
-    def test_protected_image_is_hidden(self):
-        self.old['protected'] = True
-        with self.verified('disk'):
-            result = self.migrate(old=migration.DELETE)
-        self.assertIn('protected', result.notes[0])
-        self.assertTrue(self.old['os_hidden'])
+        self.assertIn(migrations.OLD, self.cloud.deleted)
 
     def test_later(self):
         self.migrate()
-        with self.verified('disk'):
-            migration.Migration(
-                self.cloud, self.settings(old=migration.DELETE), 'old',
-                None, lambda stage, fraction: None).retire()
-        self.assertIn('old', self.cloud.deleted)
+        with migrations.verified(migrations.SUM):
+            self.migration(old=choices.DELETE).retire()
+        self.assertIn(migrations.OLD, self.cloud.deleted)
 
-    def test_members_of_a_member_have_to_accept(self):
-        self.cloud.is_admin = False
-        result = self.migrate()
-        self.assertIn('p2', result.notes[0])
-
-
-def users(*used_by, unseen=()):
-    return mock.Mock(spec=references.Users, of=lambda image_id: [*used_by],
-                     unseen=[*unseen])
-
-
-NOBODY = users()
-SOMEBODY = users('server 1')
-UNKNOWN = users(unseen=['servers: 503'])
-
-
-class TestUndo(MigrationCase):
-    """Everything is as it was."""
-
-    def undo(self, found=NOBODY, **options):
-        return undo.undo(self.cloud, self.row(), found, **options)
-
-    def test_killed_at_every_request(self):
-        for old in (migration.HIDE, migration.DEACTIVATE):
-            self.setUp()
-            before = dict(self.old)
-            self.migrate(old=old)
-            self.cloud.requests = 0
-            self.undo()
-            self.assertEqual(before, self.old)
-            for kill_at in range(1, self.cloud.requests + 1):
-                for first in (False, True):
-                    self.setUp()
-                    before = dict(self.old)
-                    self.migrate(old=old)
-                    self.cloud.requests = 0
-                    self.cloud.kill_at = kill_at
-                    self.cloud.kill_before = first
-                    with self.assertRaises(glance.Killed):
-                        self.undo()
-                    if self.row().state != candidates.WAITING:
-                        self.undo()
-                    self.assertEqual(before, self.old)
-                    self.assertEqual([], self.news())
-
-    def test_what_is_used_is_left(self):
-        for found, reason in ((SOMEBODY, 'used by server 1'),
-                              (UNKNOWN, r'could not see.*servers: 503'),
-                              (NOBODY, 'in use')):
-            self.setUp()
-            first = self.migrate().new_id
-            self.cloud.records[first]['used'] = found is NOBODY
-            self.assertRegex(self.undo(found).kept, reason)
-            self.assertTrue(self.cloud.records[first]['os_hidden'])
-            self.assertEqual(candidates.WAITING, self.row().state)
-            second = self.migrate().new_id
-            self.assertNotEqual(first, second)
-            self.assertEqual(second, self.old[names.REPLACED_BY])
-            self.assertEqual(candidates.DONE, self.row().state)
-
-    def test_what_is_unknown_can_be_deleted(self):
-        self.migrate()
-        self.assertEqual('', self.undo(UNKNOWN, delete_blindly=True).kept)
-        self.assertEqual([], self.news())
-
-    def test_failed_image(self):
-        self.cloud.messages = [BROKEN]
-        with self.assertRaises(errors.Refused):
-            self.migrate()
-        self.undo()
-        self.assertEqual([], self.news())
-
-    def test_nothing_to_undo(self):
-        with self.assertRaisesRegex(errors.Skipped, 'not migrated'):
-            self.undo()
-
-    def test_new_image_is_gone(self):
+    def test_made_up_verification(self):
+        """It has to be that of the disk that Glance has."""
         self.migrate()
         new, = self.news()
-        self.cloud.delete(new['id'])
-        row = self.row()
-        self.assertEqual(candidates.SKIPPED, row.state)
-        self.assertIn('undo', row.reason)
-        self.undo()
-        self.assertEqual(candidates.WAITING, self.row().state)
-        self.assertFalse(self.old['os_hidden'])
+        new[names.VERIFIED] = 'sha512:' + 'e' * 128
+        with (migrations.verified('something else'),
+              self.assertRaises(errors.Refused)):
+            self.migration(old=choices.DELETE).retire()
+        self.assertIn(migrations.OLD, self.cloud.records)
+
+    def test_image_that_is_no_pair_is_not_retired(self):
+        self.migrate()
+        new, = self.news()
+        new['owner'] = 'evil'
+        with (migrations.verified(migrations.SUM),
+              self.assertRaises(errors.Skipped)):
+            self.migration(old=choices.DELETE).retire()
+        self.assertIn(migrations.OLD, self.cloud.records)
+
+
+class TestObstacle(migrations.MigrationCase):
+    """Some images are not migrated."""
+
+    def test_image_that_became_one(self):
+        self.old['status'] = 'deactivated'
+        with self.assertRaisesRegex(errors.Skipped, 'deactivated'):
+            self.migrate()

@@ -51,6 +51,7 @@ class Cloud:
     def __init__(self, *most):
         self.most = list(most)
         self.responses = []
+        self.images = self
 
     def open_data(self, image_id, offset):
         most = self.most.pop(0) if self.most else len(DATA)
@@ -82,7 +83,7 @@ class TestRemoteFile(unittest.TestCase):
 
     def test_download_that_ends_too_early_goes_on(self):
         file = self.open()
-        file._cloud.open_data = lambda image_id, offset: Response(
+        file._cloud.images.open_data = lambda image_id, offset: Response(
             DATA[offset:offset + 100000], 100000)
         self.assertEqual(DATA, file.read())
 
@@ -100,7 +101,7 @@ class TestOneWay(unittest.TestCase):
         super().setUp()
         file = remote.RemoteFile(Cloud(), 'id', len(DATA))
         self.addCleanup(file.close)
-        self.upload = remote.OneWay(file)
+        self.upload = remote.OneWay(file, len(DATA))
 
     def test_length_is_sent(self):
         request = requests.Request(

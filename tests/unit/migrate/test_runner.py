@@ -16,14 +16,18 @@ import threading
 import time
 import unittest
 
-from glance_xs_convert.migrate import candidates
 from glance_xs_convert.migrate import errors
+from glance_xs_convert.migrate import inventory
 from glance_xs_convert.migrate import methods
 from glance_xs_convert.migrate import migration
+from glance_xs_convert.migrate import names
 from glance_xs_convert.migrate import runner
+from glance_xs_convert.migrate import selection
 from tests.unit.migrate import glance
 
-SETTINGS = migration.Settings(methods.Download('Region', 'public'))
+METHODS = methods.Methods(methods.Download('Region', 'public'))
+SETTINGS = migration.Settings(METHODS)
+BROKEN = 'The XenServer image cannot be converted: it is broken. [NoVhd]'
 
 
 class Watch:
@@ -41,12 +45,15 @@ class Watch:
         if self.on_start:
             self.on_start()
 
-    def told(self, row, stage, fraction):
+    def advanced(self, row, stage, fraction):
         time.sleep(0.001)
 
     def ended(self, outcome):
         with self.lock:
             self.now -= 1
+
+    def said(self, sentence):
+        self.sentence = sentence
 
 
 class TestRunner(unittest.TestCase):
@@ -60,8 +67,8 @@ class TestRunner(unittest.TestCase):
         self.watch = Watch()
 
     def rows(self):
-        return list(candidates.Inventory(
-            self.cloud, candidates.Selection()).rows())
+        return inventory.Inventory(
+            self.cloud, selection.Selection()).rows()
 
     def run_all(self, jobs=3):
         self.runner = runner.Runner(self.cloud, SETTINGS, jobs, self.watch)
@@ -79,8 +86,7 @@ class TestRunner(unittest.TestCase):
         self.assertFalse(self.runner.interrupted)
 
     def test_one_that_fails_does_not_end_the_others(self):
-        self.cloud.messages = ['The XenServer image cannot be converted: '
-                               'it is broken.']
+        self.cloud.failures = [BROKEN]
         outcomes = self.run_all(jobs=1)
         states = [outcome.row.state for outcome in outcomes.values()]
         self.assertEqual(['failed'] + ['done'] * 7, states)
@@ -134,17 +140,24 @@ class TestRunner(unittest.TestCase):
         self.assertEqual('running', outcome.row.state)
         self.assertIn('next run', outcome.row.reason)
 
+    def test_what_is_told_of_all_images(self):
+        self.run_all()
+        METHODS.say('hello')
+        self.assertEqual('hello', self.watch.sentence)
+
     def test_what_is_taken_up(self):
-        rows = [candidates.Row(state, '', 'p', 1, state)
-                for state in candidates.STATES]
-        rows.append(candidates.Row('refused', '', 'p', 1, 'failed',
-                                   refused=True))
-        rows.append(candidates.Row('gone', '', 'p', 1, 'done',
-                                   old_is_gone=True))
-        for retry, bring_up, taken in (
-                (False, False, {'waiting', 'running', 'failed'}),
-                (True, False, {'waiting', 'running', 'failed', 'refused'}),
-                (False, True, {'waiting', 'running', 'failed', 'done'})):
-            settings = migration.Settings(SETTINGS.method, retry=retry)
-            self.assertEqual(taken, {row.id for row in runner.to_do(
-                rows, settings, bring_up)})
+        rows = [inventory.Row(state, '', 'p', 1, state)
+                for state in inventory.STATES]
+        rows.append(inventory.Row('refused', '', 'p', 1, 'failed',
+                                  is_refused=True))
+        rows.append(inventory.Row('gone', '', 'p', 1, 'done',
+                                  old_is_gone=True))
+        rows.append(inventory.Row('awaiting', '', 'p', 1, 'done',
+                                  retired=frozenset((names.AWAITING,))))
+        usual = {'waiting', 'running', 'failed', 'awaiting'}
+        for retry, old, taken in (
+                (False, None, usual), (True, None, usual | {'refused'}),
+                (False, 'hide', usual | {'done'})):
+            settings = migration.Settings(METHODS, old=old, retry=retry)
+            self.assertEqual(taken, {
+                row.id for row in runner.to_do(rows, settings)})

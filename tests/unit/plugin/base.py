@@ -16,6 +16,7 @@ Images and tasks are in a database of Glance's, in SQLite; the stores and the
 staging area are directories. Whoever tests with them needs Glance.
 """
 
+import functools
 import importlib.util
 import os
 import pathlib
@@ -36,14 +37,26 @@ if HAS_GLANCE:
     from glance_store import multi_backend
     from oslo_config import cfg
     from oslo_config import fixture
-    from oslo_db import options
+    from oslo_db import options as db_options
+    import sqlalchemy
 
-    from glance_xs_convert.plugin import keeper
-    from glance_xs_convert.plugin import opts
+    from glance_xs_convert import options
+    from glance_xs_convert.plugin import keeping
     # It registers what it reads: both this package's and Glance's options.
     from glance_xs_convert.plugin import task as _  # noqa: F401
+    from glance_xs_convert.recovery import keeper
 
 OWNER = 'c3d6a4f6f0d94b6b8a0c4e5e0a7a7a10'
+
+
+@functools.cache
+def empty_database():
+    """Return the bytes of a database of Glance's without any rows."""
+    with tempfile.TemporaryDirectory() as directory:
+        engine = sqlalchemy.create_engine(f'sqlite:///{directory}/glance.db')
+        models.register_models(engine)
+        engine.dispose()
+        return pathlib.Path(directory, 'glance.db').read_bytes()
 
 
 @unittest.skipUnless(HAS_GLANCE, 'Glance is not installed')
@@ -53,7 +66,7 @@ class GlanceCase(testtools.TestCase):
     :ivar conf: a fixture with which options are set
     :ivar image_repo: where Glance keeps its images
     :ivar task_repo: where it keeps its tasks
-    :ivar keeper: has the tickets of imports, and looks when it is told to
+    :ivar keeper: has the tickets of imports, and checks them when told to
     """
 
     STORES = ('fast', 'slow')
@@ -67,17 +80,17 @@ class GlanceCase(testtools.TestCase):
         self.staging.mkdir()
         self.conf = self.useFixture(fixture.Config(cfg.CONF))
         cfg.CONF([], project='glance', default_config_files=[])
-        options.set_defaults(cfg.CONF)
+        db_options.set_defaults(cfg.CONF)
         self.conf.config(group='database',
                          connection=f'sqlite:///{self.scratch}/glance.db')
-        self.conf.config(group=opts.GROUP,
+        self.conf.config(group=options.GROUP,
                          lock_path=str(self.scratch / 'lock'))
-        self.keeper = keeper.Keeper()
+        self.keeper = keeper.Keeper(keeping.tickets)
         self.addCleanup(self.keeper.forget)
         self.start = self.useFixture(fixture.fixtures.MockPatchObject(
             self.keeper, 'start')).mock
         self.useFixture(fixture.fixtures.MockPatchObject(
-            keeper, 'keeper', self.keeper))
+            keeping, 'keeper', self.keeper))
         self._make_database()
         self._make_stores()
         self.context = context.RequestContext(
@@ -90,9 +103,8 @@ class GlanceCase(testtools.TestCase):
     def _make_database(self):
         db_api.clear_db_env()
         self.addCleanup(db_api.clear_db_env)
-        engine = db_api.get_engine()
-        self.addCleanup(engine.dispose)
-        models.register_models(engine)
+        self.scratch.joinpath('glance.db').write_bytes(empty_database())
+        self.addCleanup(db_api.get_engine().dispose)
 
     def _make_stores(self):
         self.conf.config(enabled_backends=dict.fromkeys(
@@ -173,8 +185,9 @@ class GlanceCase(testtools.TestCase):
 
     def tickets(self):
         """The names of the files in the directory of the tickets."""
-        directory = self.scratch / 'lock'
-        return sorted(os.listdir(directory)) if directory.exists() else []
+        directory = keeping.tickets()
+        return sorted(os.listdir(directory)) if os.path.isdir(
+            directory) else []
 
     def staged(self):
         return sorted(os.listdir(self.staging))

@@ -12,11 +12,11 @@
 
 """What a conversion changes in an image's record, and that it is undone."""
 
+from tests.unit import cases
 from tests.unit.plugin import base
 
 if base.HAS_GLANCE:
     from glance_xs_convert.plugin import image_record
-    from glance_xs_convert.worker import protocol
 
 
 class Record(base.GlanceCase):
@@ -34,14 +34,17 @@ class Record(base.GlanceCase):
         'xs_convert_archive_size': '4711',
         'xs_convert_archive_sha256': 'c0ffee'}
 
-    def change(self, guest=None, **options):
+    def change(self, guest=None, provenance=True, **options):
         """Change the record, and give what undoes it."""
-        outcome = protocol.Outcome(
-            virtual_size=1 << 30, layers=3, bytes_written=1 << 20,
-            source_size=4711, source_sha256='c0ffee', guest=guest)
+        outcome = cases.converted(
+            virtual_size=1 << 30, source_size=4711, source_sha256='c0ffee',
+            guest=guest)
+        writable = {'hw_firmware_type'}
+        if provenance:
+            writable |= {*image_record.PROVENANCE, *image_record.GUEST}
         with self.wrapper(self.image_id, self.task_id) as action:
             change = image_record.conversion(
-                action, outcome, **{'remove': [], 'provenance': True}
+                action, outcome, **{'remove': [], 'writable': writable}
                 | options)
             undo = change.inverse(action)
             change.apply(action)
@@ -68,8 +71,7 @@ class Record(base.GlanceCase):
 
     def test_guest(self):
         before = self.record()
-        undo = self.change(protocol.Guest(
-            'web-1', 'XenServer 8.2.1', 'uefi', False))
+        undo = self.change(cases.guest(firmware='uefi'))
         self.assertEqual(
             {**self.PROPERTIES, **self.PROVENANCE,
              'xs_convert_vm_name': 'web-1',
@@ -79,20 +81,47 @@ class Record(base.GlanceCase):
         self.assertEqual(before, self.record())
 
     def test_guest_of_which_little_is_known(self):
-        self.change(protocol.Guest('', '', None, True))
+        self.change(cases.guest(
+            name='', product='', version='', boot_mode='PV'))
         self.assertEqual({**self.PROPERTIES, **self.PROVENANCE},
                          self.record()[1])
 
     def test_guest_without_provenance(self):
-        self.change(protocol.Guest('web-1', 'XenServer', 'bios', False),
+        self.change(cases.guest(firmware='bios'),
                     provenance=False)
         self.assertEqual({**self.PROPERTIES, 'hw_firmware_type': 'bios'},
                          self.record()[1])
 
+    def test_firmware_that_may_not_be_set(self):
+        self.change(cases.guest(firmware='uefi'), writable=set())
+        self.assertEqual(self.PROPERTIES, self.record()[1])
+
+    def test_guest_of_an_image_with_many_properties(self):
+        """What describes the guest is left out, the most important last."""
+        for quota, names in (
+                (7, []), (8, ['hw_firmware_type']),
+                (9, ['hw_firmware_type', 'xs_convert_vm_name']),
+                (-1, ['hw_firmware_type', 'xs_convert_product',
+                      'xs_convert_vm_name'])):
+            before = self.record()
+            undo = self.change(cases.guest(firmware='uefi'), quota=quota)
+            found = self.record()[1]
+            self.assertEqual(names, sorted(
+                name for name in found if name not in self.PROVENANCE
+                and name not in self.PROPERTIES))
+            self.assertEqual(self.PROVENANCE, {
+                name: found[name] for name in self.PROVENANCE})
+            self.undo(undo)
+            self.assertEqual(before, self.record())
+
+    def test_counted(self):
+        self.assertEqual({'a', 'b'}, image_record.counted(
+            ['a', 'b', 'vm-mode', 'os_glance_x'], ['vm_mode', 'x*']))
+
     def test_firmware_that_the_user_has_chosen(self):
         with self.wrapper(self.image_id, self.task_id) as action:
             action.set_image_extra_properties({'hw_firmware_type': 'bios'})
-        undo = self.change(protocol.Guest('web-1', 'X', 'uefi', False))
+        undo = self.change(cases.guest(firmware='uefi'))
         self.assertEqual('bios', self.record()[1]['hw_firmware_type'])
         self.undo(undo)
         self.assertEqual('bios', self.record()[1]['hw_firmware_type'])

@@ -14,6 +14,7 @@
 
 from concurrent import futures
 import contextlib
+import json
 import os
 import sys
 import threading
@@ -21,8 +22,8 @@ import time
 from unittest import mock
 
 from glance_xs_convert import exceptions
-from glance_xs_convert.plugin import tickets
 from glance_xs_convert.plugin import turns
+from glance_xs_convert.recovery import tickets
 
 from tests.unit import cases
 
@@ -36,7 +37,7 @@ import time
 
 from glance_xs_convert.plugin import turns
 
-with turns.turn(1, print, sys.argv[1]):
+with turns.turn(turns.Bounds(1, 9, 9), 'holder', print, sys.argv[1]):
     print('begun', flush=True)
     time.sleep(600)
 '''
@@ -54,8 +55,12 @@ def stop(ahead):
 class TurnsCase(cases.ScratchCase):
     """Takes turns in a directory of its own."""
 
-    def turn(self, limit, waiting=stop):
-        return turns.turn(limit, waiting, str(self.scratch))
+    #: How many may wait, and for one project.
+    WAITING = (100, 100)
+
+    def turn(self, limit, waiting=stop, project='one'):
+        return turns.turn(turns.Bounds(limit, *self.WAITING), project,
+                          waiting, str(self.scratch))
 
     def tickets(self):
         return os.listdir(self.scratch)
@@ -164,6 +169,173 @@ class Order(TurnsCase):
         self.assertCountEqual([Stop, type(None)], errors)
 
 
+class Waiting(TurnsCase):
+    """Several wait in threads of their own."""
+
+    def setUp(self):
+        super().setUp()
+        interval = mock.patch.object(turns, '_INTERVAL', 0.01)
+        interval.start()
+        self.addCleanup(interval.stop)
+        self.pool = futures.ThreadPoolExecutor(20)
+        self.addCleanup(self.pool.shutdown)
+        self.order = []
+
+    def queue(self, project, then=lambda: None):
+        """Wait for the only turn in a thread.
+
+        :param then: is called in the turn
+        :returns: the future, once it waits
+        """
+        waits = threading.Event()
+
+        def take():
+            with self.turn(1, lambda ahead: waits.set(), project):
+                self.order.append(project)
+                then()
+
+        taken = self.pool.submit(take)
+        self.assertTrue(waits.wait(SOON))
+        return taken
+
+
+class Fair(Waiting):
+    """Turns go round the projects."""
+
+    def test_turns_go_round(self):
+        with self.turn(1, project='first'):
+            taken = [self.queue(project) for project in 'aaaabbc']
+        for future in taken:
+            future.result(SOON)
+        self.assertEqual(list('abcabaa'), self.order)
+
+    def test_who_comes_later_does_not_wait_for_a_whole_project(self):
+        with self.turn(1, project='a'):
+            taken = [self.queue(project) for project in 'aaaaab']
+        for future in taken:
+            future.result(SOON)
+        self.assertEqual('b', self.order[0])
+
+    def test_two_that_come_again_and_again(self):
+        """They do not keep a third one from its turn for ever."""
+        taken = []
+
+        def come_again(project):
+            if len(self.order) < 20:
+                taken.append(self.queue(
+                    project, lambda: come_again(project)))
+
+        with self.turn(1, project='a'):
+            waits = self.queue('a')
+            for project in 'bc':
+                come_again(project)
+        waits.result(SOON)
+        self.assertLessEqual(self.order.index('a'), 2)
+        while taken:
+            taken.pop(0).result(SOON)
+
+    def test_new_ticket_never_overtakes_one_that_has_its_turn(self):
+        with (self.turn(2, project='a'), self.turn(2, project='a'),
+              self.assertRaises(Stop) as caught,
+              self.turn(2, project='b')):
+            self.fail('three have their turn')
+        self.assertEqual((2,), caught.exception.args)
+
+    def test_memory_does_not_grow(self):
+        """Projects whose rounds are past are forgotten."""
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(self.turn(1, project='a'))
+            for number in range(30):
+                held = contextlib.ExitStack()
+                held.enter_context(self.turn(0, project='a'))
+                held.enter_context(self.turn(0, project=str(number)))
+                stack.close()
+                stack = held
+                newest = max(self.tickets())
+                written = json.loads((self.scratch / newest).read_text())
+                self.assertLess(len(written['rounds']), 5)
+
+    def test_ids_that_look_like_paths(self):
+        """Nothing that a client chooses gets into a name."""
+        for project in ('../../etc/x', 'a\0b', '\n', '', None, 'x' * 5000):
+            with self.turn(1, project=project):
+                self.assertEqual(1, len(self.tickets()))
+                name, = self.tickets()
+                self.assertRegex(name, r'\A[0-9]{20}-[0-9a-f-]{36}\.turn\Z')
+
+
+class Damage(TurnsCase):
+    """What another version has written does no harm."""
+
+    def test_ticket(self):
+        """A ticket of another version holds its turn."""
+        box = tickets.Box(str(self.scratch), tickets.TURN_SUFFIX)
+        key = '0123456789abcdef'
+        for content in (
+                '', 'x', '[]', '1', '[' * 100000, '{"version": 2}',
+                f'{{"version": 2, "project": "{key}", '
+                f'"rounds": {{"{key}": 7}}}}',
+                f'{{"version": 1, "project": "{key}", '
+                f'"rounds": {{"{key}": true}}}}',
+                f'{{"version": 1, "project": "{key}", "rounds": {{}}}}',
+                f'{{"version": 1, "project": [], '
+                f'"rounds": {{"{key}": 7}}}}',
+                '{"version": 1, "project": "../x", "rounds": {"../x": 7}}'):
+            ticket = box.draw(content)
+            with self.assertRaises(Stop), self.turn(1):
+                self.fail('two have their turn')
+            ticket.release()
+
+
+class Full(Waiting):
+    """A limited number may wait."""
+
+    WAITING = (3, 2)
+
+    def assert_refused(self, project, words):
+        with (self.assertRaisesRegex(exceptions.TooManyWaiting, words),
+              self.turn(1, project=project)):
+            self.fail('there is a place')
+
+    def test_full(self):
+        with self.turn(1, project='a'):
+            taken = [self.queue(project) for project in 'aab']
+            self.assert_refused('c', '^3 other images wait to be converted')
+            self.assertEqual(4, len(self.tickets()))
+        for future in taken:
+            future.result(SOON)
+        with self.turn(1, project='c'):
+            pass
+
+    def test_one_project_leaves_places_for_others(self):
+        with self.turn(1, project='a'):
+            taken = [self.queue('a'), self.queue('a')]
+            self.assert_refused('a', '^2 other images of this project wait')
+            taken.append(self.queue('b'))
+        for future in taken:
+            future.result(SOON)
+
+    def test_who_has_a_turn_does_not_wait(self):
+        with contextlib.ExitStack() as stack:
+            for _ in range(10):
+                stack.enter_context(self.turn(10, project='a'))
+
+    def test_nobody_may_wait(self):
+        self.WAITING = (0, 0)
+        with self.turn(1):
+            self.assert_refused('a', 'to be converted')
+        with self.turn(1):
+            pass
+
+    def test_dead_do_not_count(self):
+        process = self.begin_program(HOLDER)
+        process.kill()
+        process.wait()
+        self.WAITING = (0, 0)
+        with self.turn(1):
+            pass
+
+
 class Dead(TurnsCase):
     """Those whose process has ended do not count."""
 
@@ -180,7 +352,7 @@ class Dead(TurnsCase):
         self.kill(self.begin_program(HOLDER))
         with self.turn(1):
             self.assertEqual(2, len(self.tickets()))
-            turns.remove_left(str(self.scratch))
+            tickets.Box(str(self.scratch), '.turn').remove_abandoned()
             self.assertEqual(1, len(self.tickets()))
         self.assertEqual([], self.tickets())
 

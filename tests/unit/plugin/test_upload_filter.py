@@ -11,163 +11,24 @@
 # under the License.
 
 
-import importlib.util
-import io
 import json
 import os
-import tempfile
-import threading
-import types
-import unittest
 from unittest import mock
 
-import testtools
+from tests.unit.plugin import filters
 
-HAS_GLANCE = importlib.util.find_spec('glance') is not None
-if HAS_GLANCE:
-    from oslo_config import fixture
+if filters.HAS_GLANCE:
     import webob
     import webob.dec
     import webob.exc
 
     from glance_xs_convert.plugin import upload_filter
+    from glance_xs_convert.recovery import tickets
 
-ID = '6761fb1f-b4ce-428c-b299-704505bdcb7b'
-IMAGE = f'/v2/images/{ID}'
-SIZE = 300_000
-
-
-class Input(io.BytesIO):
-    """A body that only its one reader may read, in pieces."""
-
-    def __init__(self, data):
-        super().__init__(data)
-        self.largest = 0
-
-    def read(self, size=-1):
-        if size is None or size < 0:
-            raise AssertionError('the body is read in one piece')
-        self.largest = max(self.largest, size)
-        return super().read(size)
-
-    def seek(self, *args):
-        raise AssertionError('the body is read twice')
+OTHER_ID = 'a1b2c3d4-8d4e-4c6f-9a55-0f4f3a7b2c11'
 
 
-class Glance:
-    """What the filter stands before: a Glance with one image.
-
-    :ivar requests: method and path of those that came
-    :ivar answers: the response to a method and path, or what makes it, if
-                   it is not the usual one
-    """
-
-    def __init__(self, **image):
-        self.image = {'id': ID, 'status': 'queued', 'disk_format': 'vhd',
-                      'container_format': 'ovf', **image}
-        self.requests = []
-        self.answers = {}
-        self.contexts = []
-        self.received = b''
-        self.imported = None
-
-    def __call__(self, environ, start_response):
-        return self._respond(environ, start_response)
-
-    @property
-    def _respond(self):
-        return webob.dec.wsgify(self.respond)
-
-    def respond(self, request):
-        action = '%s %s' % (
-            request.method, request.path_info.removeprefix(IMAGE))
-        self.requests.append(action)
-        self.contexts.append(request.context)
-        # The real one takes the path apart on its way to the controller.
-        request.path_info_pop()
-        if action in self.answers:
-            answer = self.answers[action]
-            return (answer if isinstance(answer, webob.Response)
-                    else answer(request))
-        return {'GET ': self.show, 'PUT /stage': self.receive,
-                'PUT /file': self.receive, 'PUT /file/': self.receive,
-                'POST /import': self.begin}[action](request)
-
-    def show(self, request):
-        if request.content_length or request.headers.get('Transfer-Encoding'):
-            return webob.exc.HTTPBadRequest('a body is not expected')
-        return webob.Response(json=self.image)
-
-    def receive(self, request):
-        if request.headers.get('Transfer-Encoding') == 'chunked':
-            request.is_body_readable = True
-        while piece := request.body_file.read(65536):
-            self.received += piece
-        return webob.Response(status=204)
-
-    def begin(self, request):
-        if request.headers.get('Transfer-Encoding'):
-            return webob.exc.HTTPBadRequest('this is not the chunked body')
-        self.imported = (request.content_type, request.json,
-                         request.headers.get('X-Image-Meta-Store'))
-        return webob.Response(status=202)
-
-
-@unittest.skipUnless(HAS_GLANCE, 'Glance is not installed')
-class FilterCase(testtools.TestCase):
-    """Sends requests to a filter before a Glance that does little."""
-
-    def setUp(self):
-        super().setUp()
-        self.conf = self.useFixture(fixture.Config(upload_filter.CONF))
-        staging = tempfile.TemporaryDirectory()
-        self.addCleanup(staging.cleanup)
-        self.staged = os.path.join(staging.name, ID)
-        self.conf.config(node_staging_uri='file://' + staging.name)
-        self.conf.config(group='image_import_opts',
-                         image_import_plugins=['xs_convert'])
-        self.keeper = self.useFixture(fixture.fixtures.MockPatchObject(
-            upload_filter.keeper, 'keeper', mock.create_autospec(
-                upload_filter.keeper.Keeper, instance=True))).mock
-        self.data = os.urandom(SIZE)
-        self.glance = Glance()
-
-    def filter(self, refuses=False):
-        return upload_filter.UploadFilter(self.glance, refuses)
-
-    def upload(self, application=None, headers=(), path='/file',
-               chunked=False):
-        """Send the data, and give the response."""
-        request = webob.Request.blank(IMAGE + path, method='PUT')
-        request.content_type = 'application/octet-stream'
-        request.headers.update(headers)
-        request.environ['wsgi.input'] = self.input = Input(self.data)
-        if chunked:
-            request.headers['Transfer-Encoding'] = 'chunked'
-        else:
-            request.content_length = SIZE
-        request.context = self.context = types.SimpleNamespace(
-            request_id='req-1')
-        return request.get_response(application or self.filter())
-
-    def leave_in_staging(self, status='uploading', **properties):
-        """Let a file be in staging, and the record have a status.
-
-        :returns: the record, as Glance's own objects give it
-        """
-        with open(self.staged, 'wb') as file:
-            file.write(self.data)
-        record = types.SimpleNamespace(
-            status=status, extra_properties={
-                'os_glance_stage_host': 'http://here', **properties})
-        repo = self.useFixture(fixture.fixtures.MockPatchObject(
-            upload_filter.gateway, 'Gateway')).mock().get_repo()
-        repo.get.return_value = record
-        self.save = repo.save
-        return record
-
-
-class TestImport(FilterCase):
+class TestImport(filters.FilterCase):
     """What becomes of an upload to a XenServer image."""
 
     def assert_imported(self, response, store=None):
@@ -187,11 +48,39 @@ class TestImport(FilterCase):
         self.assert_imported(self.upload(chunked=True))
 
     def test_trailing_slash(self):
-        self.assert_imported(self.upload(path='/file/'))
+        """Glance does not know such a path."""
+        self.upload(path='/file/')
+        self.assertEqual(['PUT /file/'], self.glance.requests)
+
+    def test_newline(self):
+        """Glance's router does not mind it."""
+        self.assert_imported(self.upload(path='/file\n'))
+
+    def test_many_slashes(self):
+        self.assert_imported(self.upload(path='//file',
+                                         image=f'/v2//images//{filters.ID}'))
+
+    def test_method_in_the_query(self):
+        """Glance's router obeys it, also in the requests of the filter."""
+        self.assert_imported(self.upload(method='POST',
+                                         query='_method=PUT'))
+        self.assertEqual({''}, self.glance.queries)
+
+    def test_id_in_capitals(self):
+        """A database may find the image all the same."""
+        self.glance.other_ids = (filters.ID.upper(), f'{filters.ID} ')
+        for name in self.glance.other_ids:
+            self.glance.requests.clear()
+            self.glance.received = b''
+            response = self.upload(image=f'/v2/images/{name}')
+            self.assertEqual(204, response.status_int)
+            self.assertEqual(
+                ['PUT /stage', 'POST /import'], self.glance.requests[1:])
+            self.assertEqual(self.data, self.glance.received)
 
     def test_body_is_read_in_pieces(self):
         self.upload()
-        self.assertLess(self.input.largest, SIZE)
+        self.assertLess(self.input.largest, filters.SIZE)
 
     def test_store(self):
         self.conf.config(enabled_backends={'fast': 'file', 'slow': 'rbd'})
@@ -207,33 +96,43 @@ class TestImport(FilterCase):
         self.upload(headers={'X-Image-Meta-Store': 'slow'})
         self.assertEqual(['GET ', 'PUT /file'], self.glance.requests)
 
+    def test_store_that_is_reserved(self):
+        """Glance would take it for any store."""
+        self.conf.config(enabled_backends={'fast': 'file'})
+        for store in ('os_glance_staging_store', 'os_glance_tasks_store'):
+            self.glance.requests.clear()
+            response = self.upload(headers={'X-Image-Meta-Store': store})
+            self.assertEqual(400, response.status_int)
+            self.assertIn(f'The store {store} is reserved', response.text)
+            self.assertEqual(['GET '], self.glance.requests)
+
     def test_bare(self):
-        self.glance = Glance(container_format='bare')
+        self.glance = filters.Glance(container_format='bare')
         self.upload()
         self.assertEqual(['GET ', 'PUT /file'], self.glance.requests)
         self.conf.config(group='xs_convert', convert_bare_vhd=True)
-        self.glance = Glance(container_format='bare')
+        self.glance = filters.Glance(container_format='bare')
         self.assert_imported(self.upload())
 
     def test_other_formats(self):
         for formats in (('raw', 'bare'), ('qcow2', 'bare'), ('vmdk', 'ova'),
                         ('vhdx', 'ovf'), (None, None)):
-            self.glance = Glance(disk_format=formats[0],
-                                 container_format=formats[1])
+            self.glance = filters.Glance(
+                disk_format=formats[0], container_format=formats[1])
             self.assertEqual(204, self.upload().status_int)
             self.assertEqual(['GET ', 'PUT /file'], self.glance.requests)
             self.assertEqual(self.data, self.glance.received)
 
     def test_every_status_is_for_stage_to_judge(self):
         for status in ('uploading', 'saving', 'importing', 'active'):
-            self.glance = Glance(status=status)
+            self.glance = filters.Glance(status=status)
             self.glance.answers['PUT /stage'] = webob.exc.HTTPConflict(
                 'Image status transition is not allowed')
             self.assertEqual(409, self.upload().status_int)
             self.assertEqual(['GET ', 'PUT /stage'], self.glance.requests)
 
 
-class TestOtherRequests(FilterCase):
+class TestOtherRequests(filters.FilterCase):
     """They are passed on as they are."""
 
     def test_untouched(self):
@@ -246,7 +145,7 @@ class TestOtherRequests(FilterCase):
                 ('PUT', '/tags/file'), ('PUT', '/members/1/file'),
                 ('PATCH', '')):
             environ = webob.Request.blank(
-                IMAGE + path, method=method).environ
+                filters.IMAGE + path, method=method).environ
             copy = dict(environ)
             self.assertIs(answer, filter_(environ, start := mock.Mock()))
             passed_on.assert_called_with(environ, start)
@@ -254,7 +153,7 @@ class TestOtherRequests(FilterCase):
             self.assertEqual(copy, environ)
 
 
-class TestErrors(FilterCase):
+class TestErrors(filters.FilterCase):
     """Glance's own errors reach the client."""
 
     def refusal(self, kind='HTTPRequestEntityTooLarge'):
@@ -266,7 +165,7 @@ class TestErrors(FilterCase):
 
     def test_no_such_image(self):
         for status in (401, 403, 404, 500, 503):
-            self.glance = Glance()
+            self.glance = filters.Glance()
             self.glance.answers['GET '] = webob.Response(status=status)
             self.assertEqual(status, self.upload().status_int)
             self.assertEqual(['GET '], self.glance.requests)
@@ -292,7 +191,7 @@ class TestErrors(FilterCase):
                 ({}, 'uploading', {'os_glance_import_task': 'other'}),
                 ({'os_glance_import_task': 'old'}, 'uploading',
                  {'os_glance_import_task': 'new'})):
-            self.glance = Glance(**before)
+            self.glance = filters.Glance(**before)
             self.leave_in_staging(status, **properties)
             self.glance.answers['POST /import'] = self.refusal()
             self.assert_error(self.upload())
@@ -300,7 +199,7 @@ class TestErrors(FilterCase):
             self.save.assert_not_called()
 
     def test_import_is_refused_for_an_old_task(self):
-        self.glance = Glance(os_glance_import_task='old')
+        self.glance = filters.Glance(os_glance_import_task='old')
         self.leave_in_staging(os_glance_import_task='old')
         self.glance.answers['POST /import'] = self.refusal()
         self.assert_error(self.upload())
@@ -326,7 +225,7 @@ class TestErrors(FilterCase):
             raise RuntimeError
 
         for action in ('PUT /stage', 'POST /import'):
-            self.glance = Glance()
+            self.glance = filters.Glance()
             self.leave_in_staging('queued')
             self.glance.answers[action] = break_down
             self.assertRaises(RuntimeError, self.upload)
@@ -339,29 +238,72 @@ class TestErrors(FilterCase):
         self.assert_error(self.upload())
 
     def test_broken_connection(self):
-        self.data = self.data[:SIZE // 2]
+        self.data = self.data[:filters.SIZE // 2]
         self.assertRaises(OSError, self.upload)
         self.assertEqual(['GET ', 'PUT /stage'], self.glance.requests)
 
-    def test_two_at_once(self):
+    def test_not_permitted(self):
+        self.refusal_of_upload.return_value = webob.exc.HTTPForbidden('no')
+        self.assertEqual(403, self.upload().status_int)
+        self.assertEqual(['GET '], self.glance.requests)
+        self.refusal_of_upload.assert_called_once_with(
+            self.context, filters.ID)
+
+    def test_stranger_does_not_keep_the_owner_out(self):
         application = self.filter()
         responses = []
 
+        def check(context, image_id):
+            self.refusal_of_upload.side_effect = None
+            responses.append(self.upload(application))
+            return webob.exc.HTTPForbidden('no')
+
+        self.refusal_of_upload.side_effect = check
+        self.assertEqual(403, self.upload(application).status_int)
+        self.assertEqual([204], [one.status_int for one in responses])
+
+    def upload_meanwhile(self, image_id=filters.ID):
+        """Upload, and try another worker's filter while data is staged.
+
+        :returns: the responses to both
+        """
+        other = filters.Glance(id=image_id)
+        other.other_ids = (filters.ID,)
+        responses = []
+
         def receive(request):
-            thread = threading.Thread(target=lambda: responses.append(
-                self.upload(application)))
-            thread.start()
-            thread.join()
+            responses.append(self.upload(
+                upload_filter.UploadFilter(other, refuses=False)))
             return webob.Response(status=204)
 
         self.glance.answers['PUT /stage'] = receive
-        self.assertEqual(204, self.upload(application).status_int)
-        self.assertEqual(409, responses[0].status_int)
-        self.assertIn('Another request is uploading data', responses[0].text)
-        self.assertEqual(204, self.upload(application).status_int)
+        return self.upload(), responses[0], other
+
+    def test_two_at_once(self):
+        first, second, other = self.upload_meanwhile()
+        self.assertEqual([204, 409], [first.status_int, second.status_int])
+        self.assertIn('Another request is uploading data', second.text)
+        self.assertEqual(['GET '], other.requests)
+        del self.glance.answers['PUT /stage']
+        self.assertEqual(204, self.upload().status_int)
+        self.assertEqual([], os.listdir(self.tickets))
+
+    def test_two_at_once_to_two_images(self):
+        first, second, _ = self.upload_meanwhile(OTHER_ID)
+        self.assertEqual([204, 204], [first.status_int, second.status_int])
+
+    def test_upload_whose_worker_was_killed(self):
+        box = tickets.Box(self.tickets, tickets.UPLOAD_SUFFIX)
+        box.draw(filters.ID).drop()
+        self.assertEqual(204, self.upload().status_int)
+
+    def test_tickets_cannot_be_written(self):
+        os.mkdir(self.tickets)
+        os.chmod(self.tickets, 0o777)
+        self.assertEqual(204, self.upload().status_int)
 
 
-class TestOption(FilterCase):
+class TestOption(filters.FilterCase):
     """What the operator may choose."""
 
     def filter(self):
@@ -370,7 +312,7 @@ class TestOption(FilterCase):
     def test_convert(self):
         self.assertEqual(204, self.upload().status_int)
         self.assertIn('PUT /stage', self.glance.requests)
-        self.keeper.answered.assert_called_once_with('req-1', True)
+        self.keeper.accept.assert_called_once()
 
     def test_pass(self):
         self.conf.config(group='xs_convert', on_plain_upload='pass')
@@ -393,7 +335,7 @@ class TestOption(FilterCase):
 
     def test_refuse_leaves_others_alone(self):
         self.conf.config(group='xs_convert', on_plain_upload='refuse')
-        self.glance = Glance(disk_format='raw')
+        self.glance = filters.Glance(disk_format='raw')
         self.assertEqual(204, self.upload().status_int)
 
     def test_convert_lacks_something(self):

@@ -16,9 +16,8 @@
 
 It does what the interpreter of a converter is asked for, with the decompressor
 replaced. SETTINGS is JSON: ``attacks`` are names of functions below, ``off``
-are means of confinement that are switched off, ``inspect`` is an archive if
-the command of this name is to be attacked instead, and the other members say
-where to attack. What came of it is written to standard error, as JSON.
+are means of confinement that are switched off, and the other members say where
+to attack. What came of it is written to standard error, as JSON.
 """
 
 import ctypes
@@ -27,10 +26,10 @@ import mmap
 import os
 import signal
 import socket
+import stat
 import sys
 import time
 
-from glance_xs_convert.cli import main
 from glance_xs_convert.converter.streams import decompress
 from glance_xs_convert.worker import child
 from glance_xs_convert.worker import landlock
@@ -192,6 +191,60 @@ def raise_limits(settings):
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
+def allocate_space(settings):
+    """Take space that the disk does not need."""
+    for number in range(3, 64):
+        for mode in (0, 1, 8, 0x10, 0x20, 0x40):
+            if not LIBC.fallocate(number, mode, ctypes.c_long(0),
+                                  ctypes.c_long(8192)):
+                return
+    raise Denied
+
+
+def leave_writer(settings):
+    """Leave a process behind that goes on to write to the disk."""
+    if os.fork():
+        return
+    os.setsid()
+    if os.fork():
+        os._exit(0)
+    os.close(0)
+    os.close(1)
+    os.close(2)
+    with open(settings['beside'], 'w') as file:
+        file.write(str(os.getpid()))
+    while True:
+        for number in range(3, 64):
+            try:
+                os.pwrite(number, b'x', 0)
+            except OSError:
+                continue
+
+
+def claim_success(settings):
+    """Say that the disk is complete, and end as if it were."""
+    while not (os.path.exists(settings['beside'])
+               and os.path.getsize(settings['beside'])):
+        time.sleep(0.01)
+    for number in range(3, 64):
+        try:
+            os.ftruncate(number, 1024)
+        except OSError:
+            continue
+    line = json.dumps({'result': {
+        'virtual_size': 1024, 'layers': [], 'allocated': 4096,
+        'source_size': 0, 'source_sha256': '0' * 64,
+        'guest': None, 'disk': None, 'notes': [], 'ignored': [],
+    }}).encode() + b'\n'
+    for number in range(3, 64):
+        try:
+            if stat.S_ISFIFO(os.fstat(number).st_mode):
+                os.write(number, line)
+        except OSError:
+            continue
+    os._exit(0)
+
+
 def fill_memory(settings):
     hoard = []
     while True:
@@ -265,5 +318,4 @@ if __name__ == '__main__':
     for switched_off in SETTINGS['off']:
         SWITCHES[switched_off]()
     decompress.Gunzip = Hostile
-    sys.exit(main.main(['inspect', SETTINGS['inspect']])
-             if 'inspect' in SETTINGS else child.main())
+    sys.exit(child.main())

@@ -14,6 +14,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import os
 import pathlib
 import signal
@@ -47,10 +48,12 @@ def small():
                                     (8190, chains.pattern('end', 2))])])
 
 
+@functools.cache
 def small_archive():
     return archive.tgz(archive.chain_members(small()))
 
 
+@functools.cache
 def slow_archive():
     """It takes long to read: its base is fixed, all zeros."""
     size = 32 * GIB
@@ -64,15 +67,23 @@ def ignore(progress):
     """Take no notice of the progress."""
 
 
-def children():
-    """The processes that this one has started, zombies among them."""
+def children(*parents):
+    """The processes that this one has started, zombies among them.
+
+    :param parents: processes instead of this one
+    """
     found = []
     for stat in pathlib.Path('/proc').glob('[0-9]*/stat'):
         with contextlib.suppress(OSError):
             starter = stat.read_text().rpartition(')')[2].split()[1]
-            if int(starter) == os.getpid():
+            if int(starter) in (parents or (os.getpid(),)):
                 found.append(int(stat.parent.name))
     return found
+
+
+def readers():
+    """The processes that read images; each is the child of a supervisor."""
+    return children(*found) if (found := children()) else []
 
 
 def _hang(signal_number, frame):

@@ -85,15 +85,18 @@ class Loading(base.WorkerCase):
             MIB).tobytes())], archive.PAX).replace(b'\xc3\xa4', b'\xff\xff')
         for checksum in (xva.XXH64, xva.SHA1):
             export = xva.Export([xva.random_disk(
-                checksum, 5 * MIB, checksum=checksum)]).tar()
+                checksum, 2 * MIB, checksum=checksum)]).tar()
             for wrap in (bytes, lambda data: archive.zstandard([data]),
                          gzip.compress):
                 yield wrap(export)
                 yield damaged(wrap(export), rng)
-        plain = archive.tar(archive.chain_members(base.small()))
+        # Much of these are structures, so that many of them are hit.
+        members = archive.chain_members(chains.linked([
+            vhd.Layer(MIB, [(number, chains.pattern(number))],
+                      block_size=8192) for number in range(2)]))
         for _ in range(60):
-            yield damaged(plain, rng)
-            yield damaged(base.small_archive(), rng)
+            yield damaged(archive.tar(members), rng)
+            yield damaged(archive.tgz(members), rng)
 
     def test_nothing_is_loaded_late(self):
         paths = []
@@ -119,7 +122,7 @@ class Privileges(base.WorkerCase):
         found = {}
 
         def look(progress):
-            for pid in base.children():
+            for pid in base.readers():
                 with open(f'/proc/{pid}/status') as status:
                     found.update(line.strip().split(':\t', 1)
                                  for line in status if ':\t' in line.strip())
@@ -140,7 +143,7 @@ class Privileges(base.WorkerCase):
         limits = []
 
         def look(progress):
-            for pid in base.children():
+            for pid in base.readers():
                 with open(f'/proc/{pid}/limits') as file:
                     limits.extend(line.split()[3:5] for line in file
                                   if line.startswith('Max open files'))

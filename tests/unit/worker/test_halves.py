@@ -68,7 +68,8 @@ class Halves(base.WorkerCase):
             self.assertIn(f'{PACKAGE}.converter.convert', loaded)
             for module in ('parent', 'process', 'replies'):
                 self.assertNotIn(f'{PACKAGE}.worker.{module}', loaded)
-            for module in ('socket', f'{PACKAGE}.files', f'{PACKAGE}.plugin'):
+            for module in ('socket', f'{PACKAGE}.publish',
+                           f'{PACKAGE}.plugin'):
                 self.assertNotIn(module, loaded)
             if sys.version_info >= (3, 11):
                 # Before, the standard library's uuid loads them.

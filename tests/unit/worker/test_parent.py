@@ -13,16 +13,21 @@
 """The converter's process: what is said to it, and what ends it."""
 
 import hashlib
+import json
 import os
 import signal
+import struct
 import subprocess
 import sys
+import tempfile
+import threading
 from unittest import mock
 
 import ddt
 
 from glance_xs_convert import exceptions
 from glance_xs_convert import limits
+from glance_xs_convert import results
 from glance_xs_convert.worker import parent
 from glance_xs_convert.worker import process
 from glance_xs_convert.worker import protocol
@@ -30,7 +35,7 @@ from glance_xs_convert.worker import protocol
 from testbed.images import archive
 from testbed.images import model
 from testbed.images import xva
-from tests.unit.converter import test_xva
+from tests.unit.converter import exports
 from tests.unit.worker import base
 
 MIB = base.MIB
@@ -38,6 +43,7 @@ MIB = base.MIB
 #: Runs a conversion as Glance does; its arguments are source and target.
 PARENT = '''
 import sys
+import tempfile
 
 from glance_xs_convert import limits
 from glance_xs_convert.worker import parent
@@ -57,10 +63,43 @@ class Conversions(base.WorkerCase):
         outcome = self.run_child(data)
         self.assertEqual(
             (4 * MIB, 2, len(data), hashlib.sha256(data).hexdigest()),
-            (outcome.virtual_size, outcome.layers, outcome.source_size,
+            (outcome.virtual_size, outcome.layer_count, outcome.source_size,
              outcome.source_sha256))
         self.assertIsNone(model.difference(self.target, layers))
         self.assertEqual([self.target.name], os.listdir(self.output))
+
+    def test_described(self):
+        """Of a pipe, no more is read than the description."""
+        data = xva.Export([xva.random_disk('d', 64 * MIB)]).tar()
+        reader, writer = os.pipe()
+        self.addCleanup(os.close, reader)
+        sender = threading.Thread(target=self._send, args=(writer, data))
+        sender.start()
+        found = parent.describe(
+            reader, protocol.Request(limits.DEFAULT), python=sys.executable,
+            on_progress=base.ignore)
+        self.assertEqual(
+            ([('xvda', 64 * MIB)], ['web-1']),
+            ([(disk.device, disk.size) for disk in found.disks],
+             [guest.name for guest in found.guests]))
+        self.assertTrue(sender.is_alive())
+        while os.read(reader, MIB):
+            pass
+        sender.join()
+
+    def _send(self, writer, data):
+        with open(writer, 'wb', buffering=0) as file:
+            for start in range(0, len(data), MIB):
+                file.write(data[start:start + MIB])
+
+    def test_description_of_nothing(self):
+        found = self.scratch / 'empty'
+        found.write_bytes(base.small_archive())
+        with found.open('rb') as file:
+            self.assertEqual(
+                results.Description([], []), parent.describe(
+                    file.fileno(), protocol.Request(limits.DEFAULT),
+                    python=sys.executable, on_progress=base.ignore))
 
     def test_progress(self):
         reports = []
@@ -80,23 +119,55 @@ class Conversions(base.WorkerCase):
         self.assertEqual('', outcome.source_sha256)
 
     def test_export(self):
-        first, second = test_xva.two_disks()
+        first, second = exports.two_disks()
         data = xva.Export([first, second], vm={
             **xva.PARAVIRTUALIZED, 'name_label': 'web \U0001f600'}).tar()
         outcome = self.run_child(data, disk='1')
         self.assertIsNone(
             model.difference_from(self.target, second.content))
         self.assertEqual(
-            protocol.Guest('web \\x1f600', 'XenServer 8.2.1', None, True),
-            outcome.guest)
-        self.assertEqual(1, outcome.layers)
+            ('web \\x1f600', 'XenServer 8.2.1', None, True),
+            (outcome.guest.name, outcome.guest.exporter,
+             outcome.guest.firmware, outcome.guest.is_paravirtualized))
+        self.assertEqual('xvdb', outcome.disk.label)
+        self.assertEqual(1, outcome.layer_count)
 
     def test_export_without_a_choice(self):
-        data = xva.Export(test_xva.two_disks()).tar()
+        data = xva.Export(exports.two_disks()).tar()
         self.assert_ends(exceptions.DiskNotChosen, 'xvdb', data)
 
     def test_chain_tells_nothing_of_a_guest(self):
         self.assertIsNone(self.run_child(base.small_archive()).guest)
+
+    def test_checked_with_a_map(self):
+        self.source.write_bytes(base.small_archive())
+        with open(self.source, 'rb') as file:
+            for with_map in (True, False):
+                found = parent.check(
+                    file.fileno(), self.request, python=sys.executable,
+                    on_progress=base.ignore, with_map=with_map)
+                self.assertEqual(2, found.layer_count)
+                self.assertEqual(with_map, found.disk_map is not None)
+                file.seek(0)
+                if with_map:
+                    self.assertEqual(model.amounts(
+                        base.small(), 4 * MIB)[0], found.disk_map.sizes())
+
+    def test_inspected(self):
+        self.source.write_bytes(xva.Export(exports.two_disks()).tar())
+        with open(self.source, 'rb') as file:
+            found = parent.inspect(
+                file.fileno(), self.request, python=sys.executable,
+                on_progress=base.ignore)
+        self.assertEqual(['xvda', 'xvdb'],
+                         [disk.disk.label for disk in found.disks])
+
+    def test_name_of_a_limit(self):
+        self.assert_ends(
+            exceptions.LimitExceeded,
+            r'image_size_cap, which is 1 MiB \(1048576 bytes\)',
+            base.small_archive(), limits=limits.Limits(
+                max_virtual_size=MIB, size_limit='image_size_cap'))
 
     def test_refused(self):
         data = archive.tgz(archive.chain_members(base.small()[:1]))
@@ -186,12 +257,14 @@ class Ends(base.WorkerCase):
         self.assertEqual(0, self.written())
 
     def test_child_is_killed(self):
-        def kill(progress):
-            if self.is_writing():
-                os.kill(base.children()[0], signal.SIGKILL)
-        with self.assertLogs(parent.LOG, 'ERROR'):
-            self.assert_ends(exceptions.ConverterStopped, 'with status -9',
-                             base.slow_archive(), on_progress=kill)
+        for processes in (base.children, base.readers):
+            def kill(progress, processes=processes):
+                if self.is_writing():
+                    os.kill(processes()[0], signal.SIGKILL)
+            with self.assertLogs(parent.LOG, 'ERROR'):
+                self.assert_ends(
+                    exceptions.ConverterStopped, 'with status -9',
+                    base.slow_archive(), on_progress=kill)
 
     def test_child_is_terminated(self):
         def terminate(progress):
@@ -204,7 +277,7 @@ class Ends(base.WorkerCase):
     def test_child_hangs(self):
         def stop(progress):
             if self.is_writing():
-                os.kill(base.children()[0], signal.SIGSTOP)
+                os.kill(base.readers()[0], signal.SIGSTOP)
         self.patience = 2
         self.assert_ends(exceptions.ConverterStopped,
                          'no progress for 2 seconds', base.slow_archive(),
@@ -244,17 +317,20 @@ class Strangers(base.WorkerCase):
         patched.start()
         self.addCleanup(patched.stop)
 
-    def outcome(self, size=0):
+    def outcome(self, size=0, after='', allocated=4096):
         """A program that writes ``size`` bytes and says it wrote 1024."""
         return self.program(f'''
             exec {sys.executable} -c 'if 1:
-                import json, sys
+                import json, os, sys
                 job = json.loads(sys.stdin.readline())
-                open(job["target"], "wb").write(bytes({size}))
-                print(json.dumps({{"outcome": {{
-                    "virtual_size": 1024, "layers": 1, "bytes_written": 0,
-                    "source_size": 0, "source_sha256": "{"0" * 64}",
-                    "guest": None, "disk": None}}}}))'
+                os.pwrite(job["targets"][0], bytes({size}), 0)
+                print(json.dumps({{"result": {{
+                    "virtual_size": 1024, "layers": [],
+                    "allocated": {allocated}, "source_size": 0,
+                    "source_sha256": "{"0" * 64}",
+                    "guest": None, "disk": None, "notes": [],
+                    "ignored": []}}}}), flush=True)
+                {after}'
         ''')
 
     @ddt.data('/no/such/python', '/', '/dev/null')
@@ -294,19 +370,22 @@ class Strangers(base.WorkerCase):
 
     def test_child_that_does_not_end(self):
         """No result is taken of one that may still write to the disk."""
-        python = self.outcome(size=1024)
-        end = process.Child.end
-        with mock.patch.object(process.Child, 'end', lambda child: (
-                (end(child), None)[1])):
-            self.assert_ends(exceptions.ConverterStopped, 'cannot be ended',
-                             b'', python=python)
+        self.kill_soon()
+        self.assert_ends(
+            exceptions.ConverterStopped, 'does not end', b'',
+            python=self.outcome(size=1024, after='import time; time.sleep(9)'))
 
-    @ddt.data('nonsense', '5', '[]', 'null', '"outcome"', '{', '\\377\\200',
-              '{"outcome": 1}', '{"outcome": {"virtual_size": 1}}',
+    def test_child_that_fails_after_its_result(self):
+        self.assert_ends(
+            exceptions.ConverterStopped, 'does not end', b'',
+            python=self.outcome(size=1024, after='sys.exit(3)'))
+
+    @ddt.data('nonsense', '5', '[]', 'null', '"result"', '{', '\\377\\200',
+              '{"result": 1}', '{"result": {"virtual_size": 1}}',
               '{"error": {}}', '{"error": []}', '{"progress": {"a": 1}}',
               '{"progress": null}', '{"later": {}}', '',
               '{"progress": {"source_size": null, "source_read": 0, "layers":'
-              ' 0, "layer": null, "bytes_written": 0}}\\n'
+              ' 0, "layer": null, "disk_size": null, "bytes_written": 0}}\\n'
               '{"confined": {"means": [], "missing": []}}')
     def test_nonsense(self, line):
         self.kill_soon()
@@ -319,7 +398,7 @@ class Strangers(base.WorkerCase):
     def test_nonsense_before_the_error(self):
         python = self.program('''
             echo A warning of some library >&2
-            echo '{"error": {"name": "NoVhd", "reason": "there is none",'\\
+            echo '{"error": {"kind": "NoVhd", "reason": "there is none",'\\
                  '"member": null, "offset": null}}'
         ''')
         self.assert_ends(exceptions.NoVhd, 'there is none', b'',
@@ -328,7 +407,7 @@ class Strangers(base.WorkerCase):
     @ddt.data('Later', 'SystemExit')
     def test_unknown_error(self, name):
         python = self.program(f'''
-            echo '{{"error": {{"name": "{name}", "reason": "a new one",'\\
+            echo '{{"error": {{"kind": "{name}", "reason": "a new one",'\\
                  '"member": "0.vhd", "offset": 3}}}}'
         ''')
         self.assert_ends(exceptions.XsConvertError, '0.vhd: a new one', b'',
@@ -338,12 +417,109 @@ class Strangers(base.WorkerCase):
         outcome = self.run_child(b'', python=self.outcome(size=1024))
         self.assertEqual(1024, outcome.virtual_size)
 
-    @ddt.data(0, 1023, 1025)
-    def test_disk_of_another_size(self, size):
+    @ddt.data((0, '0 bytes'), (1023, '1023 bytes'),
+              (1025, '1.0 KiB (1025 bytes)'))
+    @ddt.unpack
+    def test_disk_of_another_size(self, size, shown):
         with self.assertLogs(parent.LOG, 'ERROR') as logged:
             self.assert_ends(exceptions.ConverterStopped, 'invalid message',
                              b'', python=self.outcome(size=size))
-        self.assertIn(f'wrote one of {size}', logged.output[0])
+        self.assertIn(f'wrote one of {shown}', logged.output[0])
+
+    def convert_all(self, *announced):
+        """Run a program that writes 1024 bytes each, in all three files.
+
+        :param announced: targets and sizes of the disks that it reports
+        """
+        disks = [{'target': target, 'virtual_size': size, 'allocated': 0,
+                  'disk': None} for target, size in announced]
+        reply = json.dumps({'result': {
+            'disks': disks, 'source_size': 0, 'guests': [], 'notes': [],
+            'ignored': []}})
+        python = self.program(f'''
+            exec {sys.executable} -c 'if 1:
+                import json, sys
+                job = json.loads(sys.stdin.readline())
+                for target in job["targets"]:
+                    open(target, "wb").write(bytes(1024))
+                print({json.dumps(reply)})'
+        ''')
+        with (open('/dev/null', 'rb') as source,
+              tempfile.TemporaryFile() as one,
+              tempfile.TemporaryFile() as two):
+            return parent.convert_all(
+                source.fileno(), [one.fileno(), two.fileno()], self.request,
+                python=str(python), on_progress=base.ignore)
+
+    def test_all_disks(self):
+        for sizes in ([(0, 1024)], [(1, 1024), (0, 1024)]):
+            self.assertEqual([target for target, _ in sizes], [
+                disk.target for disk in self.convert_all(*sizes).disks])
+
+    @ddt.data([], [(1, 1024)], [(2, 1024)], [(0, 1024), (0, 1024)],
+              [(0, 512)], [(0, 1024), (1, 1025)],
+              [(0, 1024), (1, 1024), (2, 1024)])
+    def test_disks_that_are_not_as_announced(self, disks):
+        with (self.assertLogs(parent.LOG, 'ERROR'),
+              self.assertRaisesRegex(exceptions.ConverterStopped, 'invalid')):
+            self.convert_all(*disks)
+
+    def check_map(self, data):
+        """Check an archive with a program that writes this map."""
+        python = self.program(f'''
+            exec {sys.executable} -c 'if 1:
+                import json, sys
+                job = json.loads(sys.stdin.readline())
+                open(job["targets"][0], "wb").write({data!a})
+                print(json.dumps({{"result": {{
+                    "virtual_size": 4096, "layers": [], "source_size": 0,
+                    "allocated": 0, "room": 0, "first_sectors": {{
+                        "partition_table": None, "has_boot_code": False,
+                        "has_efi_system_partition": False}},
+                    "disk_map": None, "guest": None, "disk": None,
+                    "notes": [], "ignored": []}}}}))'
+        '''.replace("b'", 'b"').replace("')", '")'))
+        with open('/dev/null', 'rb') as source:
+            return parent.check(
+                source.fileno(), self.request, python=str(python),
+                on_progress=base.ignore, with_map=True).disk_map
+
+    def test_map(self):
+        found = self.check_map(struct.pack('<QQH', 0, 4096, 0))
+        self.assertEqual([(0, 4096, 0)], list(found))
+
+    @ddt.data(struct.pack('<QQH', 0, 4097, 0), b'x',
+              struct.pack('<QQH', 0, 4096, 1))
+    def test_map_that_contradicts_itself(self, data):
+        with (self.assertLogs(parent.LOG, 'ERROR') as logged,
+              self.assertRaisesRegex(exceptions.ConverterStopped,
+                                     'invalid message')):
+            self.check_map(data)
+        self.assertIn('the map contradicts itself', logged.output[0])
+
+    def test_map_that_is_too_long(self):
+        self.addCleanup(setattr, protocol, 'MAX_MAP', protocol.MAX_MAP)
+        protocol.MAX_MAP = 17
+        with (self.assertLogs(parent.LOG, 'ERROR'),
+              self.assertRaises(exceptions.ConverterStopped)):
+            self.check_map(struct.pack('<QQH', 0, 4096, 0))
+
+    @ddt.data((4096, True), (1 << 40, True), (0, False))
+    @ddt.unpack
+    def test_disk_that_occupies_more_than_announced(self, allocated, beyond):
+        """Space that no byte of the disk needs may lie beyond its end."""
+        blocks = 8 * MIB if beyond else 4096
+        python = self.outcome(1024, allocated=allocated, after=(
+            'import ctypes; fallocate = ctypes.CDLL(None).fallocate; '
+            f'fallocate(job["targets"][0], 1, ctypes.c_long(0), '
+            f'ctypes.c_long({blocks}))'))
+        if not beyond:
+            self.run_child(b'', python=python)
+            return
+        with self.assertLogs(parent.LOG, 'ERROR') as logged:
+            self.assert_ends(exceptions.ConverterStopped, 'invalid message',
+                             b'', python=python)
+        self.assertIn('this one occupies', logged.output[0])
 
     @ddt.data('exec sleep 60', 'exec 1>&-; exec sleep 60',
               'trap "" TERM; exec 0<&-; exec sleep 60')
@@ -358,7 +534,7 @@ class Strangers(base.WorkerCase):
         f'exec {sys.executable} -uc "while 1: print(end=\'{{\')"',
         f'''exec {sys.executable} -uc "while 1: print('{{\\"progress\\":'
             '{{\\"source_size\\": null, \\"source_read\\": 0,'
-            '\\"layers\\": 0, \\"layer\\": null,'
+            '\\"layers\\": 0, \\"layer\\": null, \\"disk_size\\": null,'
             '\\"bytes_written\\": 0}}}}')"''')
     def test_flood(self, command):
         self.kill_soon()

@@ -79,7 +79,7 @@ class Resources(base.WorkerCase):
 
         def look(progress):
             seen.update(os.readlink(f'/proc/{pid}/ns/net')
-                        for pid in base.children())
+                        for pid in base.readers())
             if progress.layers:
                 raise KeyboardInterrupt
         self.assert_ends(KeyboardInterrupt, '', base.slow_archive(),

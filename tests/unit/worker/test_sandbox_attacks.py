@@ -67,6 +67,7 @@ STOPPED_BY = {
     'enter_user_namespace': {S},
     'use_io_uring': {F, S},
     'raise_limits': {F, S},
+    'allocate_space': {S},
 }
 
 #: These may fail for other reasons: the process has lost its privileges, and
@@ -88,6 +89,12 @@ def landlock_version():
         return landlock._version()
     except landlock.Unavailable:
         return 0
+
+
+def _found(logged):
+    """What came of the attacks, from the last words of the process."""
+    return json.loads(
+        re.search(r'{"attacks".*', logged.output[-1])[0])['attacks']
 
 
 def library():
@@ -147,8 +154,7 @@ class AttackCase(base.WorkerCase):
                              base.small_archive(),
                              python=self.python(list(names), list(off)))
         self.logged = '\n'.join(logged.output)
-        return json.loads(
-            re.search(r'{"attacks".*', logged.output[-1])[0])['attacks']
+        return _found(logged)
 
 
 @ddt.ddt
@@ -169,18 +175,18 @@ class Attacks(AttackCase):
             one != L or landlock_version() >= VERSIONS.get(name, 1))
             for one in means)
 
-    def test_command(self):
-        """A command that reads an image itself is confined as well."""
-        path = self.scratch / 'image.tgz'
-        path.write_bytes(base.small_archive())
-        settings = self.settings | {
-            'attacks': list(STOPPED_BY), 'off': [], 'inspect': str(path)}
-        ended = subprocess.run(
-            [sys.executable, '-m', 'tests.unit.worker.attacks',
-             json.dumps(settings)], cwd=cases.ROOT, text=True,
-            capture_output=True)
-        self.assertEqual((7, ''), (ended.returncode, ended.stdout))
-        found = json.loads(ended.stderr)['attacks']
+    @ddt.data('check', 'inspect')
+    def test_other_work(self, work):
+        """Whatever an image is read for, it is read in such a process."""
+        self.source.write_bytes(base.small_archive())
+        python = self.python(list(STOPPED_BY), [])
+        with (open(self.source, 'rb') as file,
+              self.assertLogs(parent.LOG) as logged,
+              self.assertRaisesRegex(exceptions.ConverterStopped, 'status 7')):
+            getattr(parent, work)(
+                file.fileno(), self.request, python=str(python),
+                on_progress=base.ignore)
+        found = _found(logged)
         self.assertEqual(set(STOPPED_BY), set(found))
         self.assertNotIn(None, found.values())
 
@@ -212,6 +218,19 @@ class Attacks(AttackCase):
         self.assertEqual(
             {getattr(attacks, name).__doc__.rstrip('.'): means
              for name, means in STOPPED_BY.items()}, documented)
+
+
+class Descendants(AttackCase):
+
+    def test_nobody_writes_after_the_end(self):
+        """A process that has moved away ends, too, without any means."""
+        python = self.python(['leave_writer', 'claim_success'],
+                             [L, F, S, 'network'])
+        self.run_child(base.small_archive(), python=python)
+        pid = int(pathlib.Path(self.settings['beside']).read_text())
+        self.assertFalse(os.path.exists(f'/proc/{pid}'))
+        self.target.write_bytes(b'mine')
+        self.assertEqual(b'mine', self.target.read_bytes())
 
 
 class Resources(AttackCase):

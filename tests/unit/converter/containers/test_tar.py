@@ -14,12 +14,15 @@
 """Sound tar archives of every kind."""
 
 import dataclasses
+import io
 import itertools
 import tarfile
 import zlib
 
 import ddt
 
+from glance_xs_convert import api
+from glance_xs_convert import exceptions
 
 from testbed.images import archive
 from testbed.images import vhd
@@ -153,6 +156,36 @@ class Formats(cases.ConvertCase):
                 member.content.tobytes(), archive.padding(member.size)])
             for member in archive.chain_members(layers)]
         self.assert_converts(layers, archive.tgz(members))
+
+    @ddt.data(b'Z', b'8', b'D')
+    def test_types_that_nobody_knows(self, kind):
+        """They are files: one may be a layer, or one VHD too many."""
+        layers = chain()
+        members = [dataclasses.replace(member, type=kind)
+                   for member in archive.chain_members(layers)]
+        self.assert_converts(layers, archive.tgz(members))
+        self.target.unlink()
+        odd = dataclasses.replace(members[-1], name='other')
+        self.assert_refused(archive.tgz([*members, odd]),
+                            exceptions.BrokenChain)
+
+    def test_times_of_an_incremental_archive(self):
+        """They lie where other archives have a part of the name."""
+        layers = chain()
+        members = []
+        for number, member in enumerate(archive.chain_members(layers)):
+            block = bytearray(archive.header(member))
+            block[257:265] = b'ustar  \0'
+            block[345:369] = b'1530265756%d\0' % number * 2
+            members.append(archive.Member('', raw=[
+                archive.with_checksum(bytes(block)),
+                member.content.tobytes(), archive.padding(member.size)]))
+        for order in (members, members[::-1]):
+            self.assert_converts(layers, archive.tgz(order))
+            self.target.unlink()
+        found = api.inspect(io.BytesIO(archive.tgz(members)))
+        self.assertEqual(['./0.vhd', './1.vhd', './2.vhd'],
+                         [vhd.name for vhd in found.layers])
 
     def test_pax_global_header(self):
         layers = chain()

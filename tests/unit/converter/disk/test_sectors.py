@@ -104,3 +104,45 @@ class Runs(unittest.TestCase):
         self.assertEqual(
             [number for number in range(COUNT)
              if bits >> (COUNT - 1 - number) & 1], found)
+
+
+@ddt.ddt
+class Masks(unittest.TestCase):
+    """What is said of whole masks, sector by sector."""
+
+    COUNT = 4096
+
+    def random(self, seed):
+        rng = random.Random(seed)
+        mask = rng.getrandbits(self.COUNT)
+        for _ in range(seed % 4):
+            mask |= rng.getrandbits(self.COUNT)
+        return mask
+
+    def pages(self, mask):
+        return [mask >> shift & 0xFF for shift in range(0, self.COUNT, 8)]
+
+    @ddt.data(*range(8))
+    def test_pages(self, seed):
+        mask = self.random(seed)
+        for name, wanted in (
+                ('whole_pages', lambda page: page if page == 0xFF else 0),
+                ('all_pages', lambda page: 0xFF if page else 0)):
+            self.assertEqual([*map(wanted, self.pages(mask))],
+                             self.pages(getattr(sectors, name)(mask)))
+
+    def test_scattered(self):
+        every_other = int('01' * 2048, 2)
+        self.assertTrue(sectors.are_scattered(every_other))
+        self.assertTrue(sectors.are_scattered(int('00000001' * 512, 2)))
+        for mask in (0, sectors.WHOLE_REGION, 1, int('0111' * 8, 2),
+                     int(('0' * 8 + '1' * 8) * 256, 2)):
+            self.assertFalse(sectors.are_scattered(mask))
+
+    @ddt.data(8192, 8192 - 100)
+    def test_overlay(self, size):
+        old, new = bytearray(b'o' * size), b'n' * size
+        sectors.overlay(old, new, 0b1000000000000101)
+        self.assertEqual(
+            (b'n' * 512 + b'o' * 6144 + b'n' * 512 + b'o' * 512
+             + b'n' * 512)[:size], bytes(old))

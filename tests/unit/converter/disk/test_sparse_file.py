@@ -93,7 +93,7 @@ class SparseFile(unittest.TestCase):
     def test_room(self):
         self.target.check_room(PAGE)
         with self.assertRaisesRegex(exceptions.OutOfSpace,
-                                    f'needs {1 << 60} bytes'):
+                                    rf'needs 1048576 TiB \({1 << 60} bytes\)'):
             self.target.check_room(1 << 60)
 
     def test_limit_of_the_process(self):

@@ -18,9 +18,11 @@ import hashlib
 import io
 import os
 import random
+import tempfile
 import threading
 import unittest
 
+from glance_xs_convert.converter.streams import forward
 from glance_xs_convert.converter.streams import intake
 from glance_xs_convert import progress
 
@@ -129,3 +131,42 @@ class Intake(unittest.TestCase):
             self.assertEqual(before + 1, threading.active_count())
             raise ZeroDivisionError
         self.assertEqual(before, threading.active_count())
+
+
+class Holes(unittest.TestCase):
+    """What a file has not stored is not read."""
+
+    def read(self, extents, size, buffered):
+        """Write a file, and return what is read from it, and from its hash."""
+        with tempfile.TemporaryFile(buffering=-1 if buffered else 0) as file:
+            for offset, data in extents:
+                file.seek(offset)
+                file.write(data)
+            file.truncate(size)
+            file.seek(0)
+            whole = file.read()
+            file.seek(0)
+            seen = progress.Progress()
+            with intake.opened(file, seen, True) as source:
+                chunks = [source.peek(512) and source.read_sparse(1000)]
+                while chunk := source.read_sparse(len(forward.ZEROS)):
+                    chunks.append(chunk)
+                self.assertEqual(whole, b''.join(chunks))
+                self.assertEqual(size, seen.source_read)
+                self.assertEqual(hashlib.sha256(whole).hexdigest(),
+                                 source.sha256())
+        return [chunk is forward.ZEROS for chunk in chunks].count(True)
+
+    def test_skipped_and_counted(self):
+        chunk = len(forward.ZEROS)
+        for buffered in (False, True):
+            self.assertLess(6, self.read(
+                [(0, DATA), (9 * chunk + 5, b'x' * 5000)], 12 * chunk + 77,
+                buffered))
+
+    def test_files_without_holes(self):
+        self.assertEqual(0, self.read([(0, DATA * 20)], 20 * len(DATA), True))
+
+    def test_sources_that_are_no_files(self):
+        with intake.opened(io.BytesIO(DATA), progress.Progress()) as source:
+            self.assertEqual(DATA, source.read_sparse(len(forward.ZEROS)))

@@ -88,8 +88,8 @@ class Tables(unittest.TestCase):
         ([0], 'block 0 overlaps the copy of the footer'),
         ([UNUSED, 1], 'block 1 overlaps the header'),
         ([HEADER.table_offset // SECTOR], 'overlaps the block allocation'),
-        ([2040], 'but the file has only 1048576 bytes'),
-        ([UNUSED - 1], 'but the file has only 1048576 bytes'))
+        ([2040], 'but the file has only 1 MiB'),
+        ([UNUSED - 1], 'but the file has only 1 MiB'))
     @ddt.unpack
     def test_damaged(self, entries, message):
         with self.assertRaisesRegex(exceptions.DamagedVhd, message) as caught:
@@ -102,7 +102,10 @@ class Tables(unittest.TestCase):
             read([50 + number for number in range(40)], size=100_000)
 
     def test_slack(self):
-        bounds = dataclasses.replace(limits.DEFAULT, max_ignored_size=900_000)
-        with self.assertRaisesRegex(exceptions.LimitExceeded, '900000'):
-            read([50], bounds=bounds)
-        read([50 + 9 * number for number in range(40)], bounds=bounds)
+        """What would be there with all blocks is no slack."""
+        entries = [50, *[UNUSED] * 19]
+        room = 20 * (4 + HEADER.size_in_file)
+        bounds = dataclasses.replace(limits.DEFAULT, max_ignored_size=1000)
+        read(entries, size=room + 1000, bounds=bounds)
+        with self.assertRaisesRegex(exceptions.LimitExceeded, '1001 .* 1000'):
+            read(entries, size=room + 1001, bounds=bounds)

@@ -10,156 +10,146 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""From the members' names to a chain, and whether it is one."""
+"""From the VHDs of an archive to a chain, and whether it is one.
 
+``test_shapes`` has the rules for whole archives.
+"""
+
+import itertools
 import unittest
 import uuid
 
 import ddt
 
 from glance_xs_convert.converter.vhd import chain
-from glance_xs_convert.converter.vhd import layout
+from glance_xs_convert.converter.vhd import structures
 from glance_xs_convert import exceptions
 from glance_xs_convert import limits
+from glance_xs_convert import results
 
-from testbed.images import chains
 from testbed.images import vhd
 
-NUMBERED, OLD, SINGLE = (
-    chain.Naming.NUMBERED, chain.Naming.OLD, chain.Naming.SINGLE)
+
+def link(path, own, parent=None, **changes):
+    """A VHD; its UUIDs are given as numbers."""
+    return chain.Link(path, results.Vhd(**{
+        'name': path,
+        'disk_type': 'dynamic' if parent is None else 'differencing',
+        'current_size': 4096, 'allocated_size': 0, 'file_size': 4096,
+        'creator': 'tap 1.3', 'unique_id': str(uuid.UUID(int=own)),
+        'parent_unique_id': None if parent is None else str(
+            uuid.UUID(int=parent)), 'is_hidden': False, **changes}))
+
+
+def arrange(*links):
+    return chain.arrange(links, limits.Limits(max_chain_length=5))
 
 
 @ddt.ddt
-class Places(unittest.TestCase):
+class Arranged(unittest.TestCase):
 
-    @ddt.data(
-        ('0.vhd', NUMBERED, 0, ''), ('./12.vhd', NUMBERED, 12, ''),
-        ('./a/b/7.vhd', NUMBERED, 7, 'a/b'), ('3.VHD', NUMBERED, 3, ''),
-        ('007.vhd', NUMBERED, 7, ''), ('9' * 50 + '.vhd', NUMBERED,
-                                       999_999_999, ''),
-        ('snap.vhd', OLD, 0, ''), ('./image.vhd', OLD, 1, ''),
-        ('x/Base.vhd', OLD, 2, 'x'),
-        ('disk.vhd', SINGLE, 0, ''), ('0.0.vhd', SINGLE, 0, ''),
-        ('-1.vhd', SINGLE, 0, ''), ('\u0660.vhd', SINGLE, 0, ''))
-    @ddt.unpack
-    def test_by_name(self, name, naming, rank, directory):
-        self.assertEqual(chain.Place(naming, rank, directory),
-                         chain.place_of(name))
+    @ddt.data(['0.vhd', '1.vhd', '2.vhd', '3.vhd'], ['d', 'a', 'c', 'b'],
+              ['3.img', '2.img', 'x.img', '0.img'])
+    def test_any_order_of_arrival(self, paths):
+        links = [link(paths[0], 4, 3), link(paths[1], 3, 2),
+                 link(paths[2], 2, 1), link(paths[3], 1)]
+        for order in itertools.permutations(links):
+            found = arrange(*order)
+            self.assertEqual(links, found.links)
+            self.assertEqual([each.vhd for each in links], found.layers)
+            self.assertEqual([], found.notes)
 
-    @ddt.data('swap.vhd', './swap.vhd', '._0.txt', '._disk.vhd', 'notes',
-              '0.vhd/', '0.vhd.gz', 'vhd', '.txt')
-    def test_no_part_of_the_disk(self, name):
-        self.assertIsNone(chain.place_of(name))
+    def test_none(self):
+        self.assertRaises(chain.NoVhds, arrange)
 
-    def test_by_content(self):
-        self.assertEqual(chain.Place(SINGLE, 0, 'a'),
-                         chain.place_by_content('a/disk.img'))
-        for name in ('swap.vhd', 'a/._disk.img'):
-            self.assertIsNone(chain.place_by_content(name))
+    def test_too_many(self):
+        links = [link(f'x{n}', n + 1, n or None) for n in range(6)]
+        with self.assertRaisesRegex(exceptions.LimitExceeded, '5 layers'):
+            arrange(*links)
+        self.assertEqual(5, len(arrange(*links[:5]).links))
+
+    def test_notes_name_both(self):
+        [note] = arrange(link('full', 1), link('delta', 2, 7)).notes
+        for words in ('delta', 'full', str(uuid.UUID(int=7)),
+                      str(uuid.UUID(int=1))):
+            self.assertIn(words, note)
+        [note] = arrange(link('1.vhd', 1), link('0.vhd', 2, 7)).notes
+        self.assertRegex(note, '0.vhd.*1.vhd')
+
+    def test_refusals_in_any_order_of_arrival(self):
+        for kind, links in (
+                (exceptions.AmbiguousOrder, [
+                    link('a', 1), link('b', 2, 1), link('c', 3, 1)]),
+                (exceptions.AmbiguousOrder, [
+                    link('a', 1), link('b', 2, 7), link('c', 3, 7)]),
+                (exceptions.WrongParent, [
+                    link('a', 1, 2), link('b', 2, 3), link('c', 3, 1)]),
+                (exceptions.MissingBase, [
+                    link('a', 1, 2), link('b', 2, 7)]),
+                (exceptions.DuplicateLayer, [
+                    link('0.vhd', 1), link('0.VHD', 2, 1), link('x', 3, 2)]),
+                (exceptions.MissingLayer, [
+                    link('0.vhd', 3, 2), link('2.vhd', 2)])):
+            for order in itertools.permutations(links):
+                with self.assertRaises(kind):
+                    arrange(*order)
 
 
-def members(count):
-    """The VHDs of a chain, from the leaf to the base, as if read."""
-    made = chains.linked([vhd.Layer(1 << 21) for _ in range(count)])
-    found = []
-    for number, layer in enumerate(made):
+class ForSwapping(unittest.TestCase):
+
+    def is_for_swap(self, swap, *others):
+        return chain.is_for_swap(swap.path, swap.vhd, others)
+
+    def test_beside_names_of_nova(self):
+        swap = link('./swap.vhd', 9)
+        for paths in (['0.vhd', '1.vhd'], ['image.vhd', 'base.vhd']):
+            self.assertTrue(self.is_for_swap(
+                swap, link(paths[0], 2, 1), link(paths[1], 1)))
+        self.assertTrue(self.is_for_swap(swap))
+
+    def test_other_names(self):
+        swap = link('swap.vhd', 9)
+        self.assertFalse(self.is_for_swap(swap, link('disk.vhd', 1)))
+        self.assertFalse(self.is_for_swap(swap, link('a/0.vhd', 1)))
+        self.assertFalse(self.is_for_swap(link('x.vhd', 9),
+                                          link('0.vhd', 1)))
+
+    def test_linked_with_the_chain(self):
+        self.assertFalse(self.is_for_swap(
+            link('swap.vhd', 9), link('0.vhd', 1, 9)))
+        self.assertFalse(self.is_for_swap(
+            link('swap.vhd', 9, 1), link('0.vhd', 1)))
+
+    def test_damaged(self):
+        self.assertTrue(chain.is_for_swap(
+            'swap.vhd', None, [link('0.vhd', 1)]))
+
+    def test_whose_parent_is_not_known(self):
+        swap = link('swap.vhd', 9, disk_type='differencing')
+        self.assertFalse(self.is_for_swap(swap, link('0.vhd', 1)))
+
+
+class Descriptions(unittest.TestCase):
+
+    def test_without_a_footer(self):
+        self.assertRaises(exceptions.DamagedVhd, chain.describe, 'a', 512,
+                          structures.Structures())
+
+    def test_by_the_ends(self):
+        layer = vhd.Layer(8 << 20, disk_type=vhd.DIFFERENCING,
+                          unique_id=uuid.UUID(int=2),
+                          parent_unique_id=uuid.UUID(int=1))
         data = layer.tobytes()
-        found.append(chain.Vhd(
-            f'{number}.vhd', len(data), 0, layout.Footer.unpack(data[:512]),
-            layout.DynamicHeader.unpack(data[512:1536])))
-    return found
-
-
-def named(found, **ids):
-    """A VHD with other UUIDs: its own, or its parent's."""
-    footer, header = vars(found.footer), vars(found.header)
-    return chain.Vhd(
-        found.name, found.file_size, found.allocated_size,
-        layout.Footer(**footer | {
-            'unique_id': ids.get('own', found.unique_id)}),
-        layout.DynamicHeader(**header | {
-            'parent_unique_id': ids.get('parent', found.parent_unique_id)}))
-
-
-def built(found, order=None):
-    """A chain to which the VHDs are added in some order."""
-    tested = chain.Chain(limits.Limits())
-    for rank in order or range(len(found)):
-        tested.claim(chain.place_of(found[rank].name), found[rank].name)
-        if not found[rank].footer.is_differencing:
-            tested.set_base(rank)
-        tested.add(rank, found[rank])
-    return tested
-
-
-@ddt.ddt
-class Chain(unittest.TestCase):
-
-    @ddt.data([0, 1, 2, 3], [3, 2, 1, 0], [1, 0, 3, 2])
-    def test_from_leaf_to_base_in_any_order(self, order):
-        found = members(4)
-        tested = built(found, order)
-        self.assertEqual(found, tested.layers())
-        self.assertEqual(4, len(tested))
-        self.assertEqual(NUMBERED, tested.naming)
-
-    def test_empty(self):
-        tested = chain.Chain(limits.Limits())
-        self.assertIsNone(tested.naming)
-        self.assertRaises(exceptions.NoVhd, tested.layers)
-
-    @ddt.data((0, 'before 1.vhd'), (1, 'between 0.vhd and 2.vhd'))
-    @ddt.unpack
-    def test_gap(self, missing, where):
-        order = [rank for rank in range(3) if rank != missing]
-        with self.assertRaisesRegex(exceptions.MissingLayer, where):
-            built(members(3), order).layers()
-
-    def test_no_base(self):
-        with self.assertRaisesRegex(exceptions.MissingBase, '1.vhd'):
-            built(members(3), [0, 1]).layers()
-
-    @ddt.data([0, 1], [1, 0])
-    def test_layer_below_one_without_a_parent(self, order):
-        base = members(1)[0]
-        below = chain.Vhd('1.vhd', 0, 0, base.footer, base.header)
-        with self.assertRaisesRegex(exceptions.NotDifferencing,
-                                    '0.vhd.*1.vhd'):
-            built([base, below], order)
-
-    def test_parent_that_is_another_member(self):
-        found = members(4)
-        found[0] = named(found[0], parent=found[2].unique_id)
-        with self.assertRaisesRegex(exceptions.WrongParent,
-                                    '0.vhd.*2.vhd.*1.vhd'):
-            built(found).layers()
-
-    def test_parent_that_nobody_knows(self):
-        found = members(3)
-        found[0] = named(found[0], parent=uuid.UUID(int=99))
-        found[1] = named(found[1], own=uuid.UUID(int=0))
-        self.assertEqual(found, built(found).layers())
-
-    @ddt.data(
-        (['0.vhd', '0.vhd'], exceptions.DuplicateLayer),
-        (['0.vhd', '00.VHD'], exceptions.DuplicateLayer),
-        (['0.vhd', 'a/1.vhd'], exceptions.AmbiguousNames),
-        (['0.vhd', 'snap.vhd'], exceptions.AmbiguousNames),
-        (['a.vhd', 'b.vhd'], exceptions.AmbiguousNames),
-        (['0.vhd', '30.vhd'], exceptions.LimitExceeded))
-    @ddt.unpack
-    def test_claims(self, names, error):
-        tested = chain.Chain(limits.Limits(max_chain_length=30))
-        tested.claim(chain.place_of(names[0]), names[0])
-        with self.assertRaisesRegex(error, names[1]):
-            tested.claim(chain.place_of(names[1]), names[1])
-
-
-class Vhd(unittest.TestCase):
+        for start in (data[:2048], data[:512]):
+            found = chain.describe_by_ends('a', len(data), start, data[-512:])
+            self.assertEqual(str(uuid.UUID(int=2)), found.unique_id)
+            self.assertEqual(
+                str(uuid.UUID(int=1)) if len(start) > 512 else None,
+                found.parent_unique_id)
+        self.assertIsNone(chain.describe_by_ends('a', 9, bytes(9), bytes(9)))
 
     def test_only_a_differencing_disk_has_a_parent(self):
-        leaf, base = members(2)
-        self.assertEqual(base.unique_id, leaf.parent_unique_id)
-        self.assertIsNone(base.parent_unique_id)
-        self.assertEqual(('differencing', 'dynamic'),
-                         (leaf.disk_type, base.disk_type))
+        layer = vhd.Layer(8 << 20, parent_unique_id=uuid.UUID(int=1))
+        data = layer.tobytes()
+        found = chain.describe_by_ends('a', len(data), data[:2048], b'')
+        self.assertIsNone(found.parent_unique_id)

@@ -82,7 +82,27 @@ class Footer(unittest.TestCase):
         with self.assertRaisesRegex(layout.LayoutError, str(number)):
             layout.Footer.unpack(data)
 
-    @ddt.data(0, 511, 513)
+    def test_without_its_last_byte(self):
+        """Virtual PC before 2004 wrote it so."""
+        data = footer()
+        self.assertEqual(layout.Footer.unpack(data),
+                         layout.Footer.unpack(data[:-1]))
+        self.assertEqual(data, layout.Footer.unpack(data[:-1]).pack())
+
+    @ddt.data((1023, True), (511, True), (1024, False), (1022, False))
+    @ddt.unpack
+    def test_files_that_may_end_with_511_bytes(self, file_size, expected):
+        self.assertEqual(expected, layout.Footer.may_be_short(file_size))
+
+    def test_at_the_end_of_a_file(self):
+        data = footer()
+        found = layout.Footer.unpack(data)
+        for end in (data, data[:-1], b'x' + data[:-1], b'xy' + data):
+            self.assertEqual(found, layout.Footer.at_end_of(end))
+        for end in (b'', data[:-2], data + b'x', bytes(512)):
+            self.assertIsNone(layout.Footer.at_end_of(end))
+
+    @ddt.data(0, 510, 513)
     def test_length(self, size):
         data = footer().ljust(size, b'\0')[:size]
         with self.assertRaisesRegex(layout.LayoutError, str(size)):

@@ -10,105 +10,88 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
+"""What names and first and last bytes tell."""
 
-"""The members' names decide the order."""
-
-import os
-import tarfile
+import unittest
 
 import ddt
 
+from glance_xs_convert.converter.vhd import names
 
-from testbed.images import archive
-from testbed.images import chains
 from testbed.images import vhd
-from tests.unit import cases
-from tests.unit.converter import shapes
-
-KIB = vhd.KIB
-MIB = vhd.MIB
-pattern = chains.pattern
-chain = shapes.chain
 
 
 @ddt.ddt
-class Names(cases.ConvertCase):
+class Parts(unittest.TestCase):
 
-    @ddt.named_data(
-        ('all', 3, archive.OLD_NAMES),
-        ('image_base', 2, ('image.vhd', 'base.vhd')),
-        ('snap_base', 2, ('snap.vhd', 'base.vhd')),
-        ('snap_image', 2, ('snap.vhd', 'image.vhd')),
-        ('image', 1, ('image.vhd',)),
-        ('base', 1, ('base.vhd',)),
-    )
+    @ddt.data(
+        ('0.vhd', ('', '0', '.vhd')), ('./0.VHD', ('', '0', '.vhd')),
+        ('.//a/./B/x.y.avhd', ('a/B', 'x.y', '.avhd')),
+        ('disk', ('', 'disk', '')), ('a/.vhd', ('a', '', '.vhd')),
+        ('', ('', '', '')), ('./', ('', '', '')))
     @ddt.unpack
-    def test_old_names(self, count, names):
-        layers = chain(count)
-        for order in (range(count), range(count)[::-1]):
-            for prefix in ('', './'):
-                self.assert_converts(layers, archive.tgz(
-                    archive.chain_members(
-                        layers, [prefix + name for name in names], order)))
-                self.target.unlink()
+    def test_parts(self, path, parts):
+        self.assertEqual(parts, tuple(names.parse(path)))
 
-    @ddt.data('disk.vhd', 'image.vhd', './7b21a3de-0001.vhd', 'a b.vhd',
-              'x/y/z.vhd', 'größe.vhd', 'DISK.VHD', '-.vhd',
-              'n' * 150 + '.vhd')
-    def test_single(self, name):
-        layers = chain(1)
-        result = self.assert_converts(layers, archive.tgz(
-            archive.chain_members(layers, [name])))
-        self.assertIn(os.path.basename(name), result.layers[0].name)
+    @ddt.data(('a.vhd', True), ('A.AVHD', True), ('._a.vhd', False),
+              ('a.vhdx', False), ('vhd', False), ('a.vhd.gz', False),
+              ('a.img', False), ('x/.vhd', True))
+    @ddt.unpack
+    def test_claims(self, path, claims):
+        self.assertEqual(claims, names.parse(path).claims)
 
-    @ddt.data('disk', './disk.img', 'image.vhd.bak')
-    def test_single_without_the_suffix(self, name):
-        self.assert_converts(chain(1), archive.tgz(
-            archive.chain_members(chain(1), [name])))
-        self.target.unlink()
-        fixed = [vhd.Layer(MIB, [(0, pattern(0)), (9, pattern(9, 9))],
-                           disk_type=vhd.FIXED)]
-        self.assert_converts(fixed, archive.tgz(
-            archive.chain_members(fixed, [name])))
+    @ddt.data(('swap.vhd', True), ('a/Swap.VHD', True), ('swap', False),
+              ('swap.avhd', False), ('swap1.vhd', False))
+    @ddt.unpack
+    def test_swap(self, path, is_swap):
+        self.assertEqual(is_swap, names.parse(path).is_swap)
 
-    def test_numbers_of_two_digits_are_numbers(self):
-        layers = [vhd.Layer(64 * KIB, [(0, pattern(i)), (i + 1, pattern(i))])
-                  for i in range(12)]
-        layers = chains.linked(layers)
-        self.assert_converts(layers, archive.tgz(archive.chain_members(
-            layers, order=sorted(range(12), key=str))))
+    @ddt.data(('0.vhd', 0), ('007.img', 7), ('12', 12), ('999.vhd', 999),
+              ('0' * 30 + '.vhd', 0), ('1000.vhd', None),
+              ('20240101.vhd', None), ('-1.vhd', None), ('1.0.vhd', None),
+              ('\u0661.vhd', None), ('a1.vhd', None), ('.vhd', None))
+    @ddt.unpack
+    def test_numbers(self, path, number):
+        self.assertEqual(number, names.parse(path).number)
 
-    def ignored(self, *members):
-        """Put members before, between and behind a chain's."""
-        layers = chain()
-        good = archive.chain_members(layers, order=(1, 0, 2))
-        for place in range(4):
-            self.assert_converts(layers, archive.tgz(
-                [*good[:place], *members, *good[place:]]))
-            self.target.unlink()
+    def test_paths_of_one_file(self):
+        for path in ('a/b.vhd', './a/b.vhd', './/a//./b.vhd'):
+            self.assertEqual('a/b.vhd', names.normalized(path))
+        self.assertNotEqual('a/b.vhd', names.normalized('a/B.vhd'))
 
-    def test_swap_is_ignored(self):
-        self.ignored(archive.Member(
-            './swap.vhd', vhd.Layer(MIB, [(0, pattern('swap'))]).image()))
 
-    def test_damaged_swap_is_ignored(self):
-        self.ignored(archive.Member('swap.vhd', b'conectix' * 100))
+@ddt.ddt
+class Ranks(unittest.TestCase):
 
-    def test_swap_beside_old_names(self):
-        layers = chain()
-        self.assert_converts(layers, archive.tgz([
-            archive.Member('swap.vhd', vhd.Layer(MIB).image()),
-            *archive.chain_members(layers, archive.OLD_NAMES)]))
+    @ddt.data(
+        (['2.vhd', '0.vhd'], [2, 0]), (['./0.vhd', '01.VHD'], [0, 1]),
+        (['a/0', 'a/1'], [0, 1]), (['base.vhd', 'Snap.vhd'], [2, 0]),
+        (['image.vhd'], [1]), (['7.vhd'], [7]),
+        (['7.img'], None), (['0.vhd', '1.avhd'], None),
+        (['a/0.vhd', 'b/1.vhd'], None), (['0.vhd', 'snap.vhd'], None),
+        (['snap.avhd', 'base.avhd'], None), (['a.vhd', '1.vhd'], None),
+        (['a.vhd'], None), ([], None))
+    @ddt.unpack
+    def test_ranks(self, paths, ranks):
+        self.assertEqual(ranks, names.ranks(
+            [names.parse(path) for path in paths]))
 
-    def test_text_is_ignored(self):
-        self.ignored(archive.Member('./manifest.ovf', b'<Envelope/>' * 99),
-                     archive.Member('empty'),
-                     archive.Member('0.vhd.sha256', b'0' * 64))
 
-    def test_directories_are_ignored(self):
-        self.ignored(archive.directory('./'), archive.directory('./empty/'))
+@ddt.ddt
+class Ends(unittest.TestCase):
 
-    @ddt.data(tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE,
-              tarfile.CHRTYPE, tarfile.BLKTYPE)
-    def test_other_kinds_are_ignored(self, kind):
-        self.ignored(archive.Member('other', type=kind, linkname='./0.vhd'))
+    def test_of_a_vhd(self):
+        data = vhd.Layer(8 << 20).tobytes()
+        self.assertTrue(names.has_vhd_start(data[:names.START_SIZE]))
+        self.assertTrue(names.has_vhd_end(data[-512:]))
+        self.assertTrue(names.has_vhd_end(data[-512:-1]))
+
+    def test_of_a_damaged_one(self):
+        data = bytes(512) + vhd.Layer(8 << 20).tobytes()[512:]
+        self.assertTrue(names.has_vhd_start(data[:names.START_SIZE]))
+        self.assertTrue(names.has_vhd_start(b'conectix'))
+
+    @ddt.data(b'', b'conecti', bytes(520), bytes(511) + b'cxsparse ')
+    def test_of_something_else(self, data):
+        self.assertFalse(names.has_vhd_start(data))
+        self.assertFalse(names.has_vhd_end(data))

@@ -1,0 +1,200 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Removing interrupted copies from stores.
+
+The drivers for files and for Ceph remove a copy that they cannot finish,
+unless their process is killed. In that case the next import of the image would
+fail with "already exists". Source: ``add`` in ``_drivers/filesystem.py`` and
+``_drivers/rbd.py`` of glance_store. For other drivers, operators are told how
+to remove what may be left.
+"""
+
+from collections.abc import Collection
+from collections.abc import Iterator
+import os
+import shlex
+from typing import Any
+
+from glance.common import crypt
+from glance import db
+from oslo_config import cfg
+
+from glance_xs_convert.recovery import ceph
+from glance_xs_convert.recovery import staging
+from glance_xs_convert import terms
+
+CONF = cfg.CONF
+
+#: The names of the drivers, several of which have two.
+_FILE_DRIVERS = ('file', 'filesystem')
+_CEPH_DRIVERS = ('rbd',)
+#: Drivers that leave nothing: one only reads, and an object of the other
+#: exists only when it is complete.
+_CLEAN_DRIVERS = ('http', 'https', 's3', 's3+http', 's3+https')
+#: The group of options of a Glance without named stores.
+_ONLY_STORE = 'glance_store'
+#: The group of options that named stores do not set themselves. Source:
+#: ``BackendGroupConfiguration`` in ``driver.py`` of glance_store.
+_SHARED = 'backend_defaults'
+
+
+class _Options:
+    """The options of a store, as its driver reads them.
+
+    :param group: name of the store's group
+    """
+
+    def __init__(self, group: str) -> None:
+        self._group = group
+
+    def __getattr__(self, name: str) -> Any:
+        value = getattr(CONF[self._group], name)
+        if value is None and self._group != _ONLY_STORE and _SHARED in CONF:
+            value = getattr(CONF[_SHARED], name, None)
+        return value
+
+
+class StoreBusy(Exception):
+    """A store has an interrupted copy that cannot be removed yet.
+
+    :ivar sentence: what to do by hand if this lasts, without a full stop
+    """
+
+    def __init__(self, reason: str, sentence: str) -> None:
+        super().__init__(reason)
+        self.sentence = sentence
+
+
+def remove_partial_copy(store: str | None, image_id: str,
+                        kept: Collection[str], *, was_copied: bool,
+                        ) -> str | None:
+    """Remove a store's data of an image unless it belongs to the image.
+
+    :param store: name of the store, or None for Glance's only store
+    :param kept: URLs of the data that belongs to the image
+    :param was_copied: whether Glance may have begun to copy data to the store
+    :returns: what has to be removed by hand, as a sentence without a full
+              stop; None if there is nothing
+    :raises StoreBusy: the data can only be removed later
+    """
+    group, driver = _group_and_driver(store)
+    if driver in _FILE_DRIVERS:
+        _remove_files(group, image_id, kept)
+        return None
+    if driver in _CEPH_DRIVERS:
+        return _remove_from_ceph(group, store, image_id, kept)
+    if was_copied and driver not in _CLEAN_DRIVERS:
+        return _by_hand(store, _command(group, driver, image_id))
+    return None
+
+
+def _group_and_driver(store: str | None) -> tuple[str, str | None]:
+    """Return a store's group of options, and the name of its driver."""
+    if store is None:
+        return _ONLY_STORE, CONF.glance_store.default_store
+    return store, (CONF.enabled_backends or {}).get(store)
+
+
+def _by_hand(store: str | None, command: str, *,
+             what: str = 'An incomplete copy of the image') -> str:
+    where = 'the store' if store is None else f'the store {store}'
+    return (f'{what} may be left in {where}; an operator can remove it with: '
+            f'{command}')
+
+
+def _command(group: str, driver: str | None, image_id: str) -> str:
+    """Return the command that removes an image's data from a store.
+
+    Source for the names in the stores: the drivers of glance_store.
+    """
+    if driver == 'cinder':
+        return f'openstack volume delete image-{image_id}'
+    options = _Options(group)
+    if driver == 'swift':
+        container = shlex.quote(str(options.swift_store_container))
+        return f'swift delete --prefix {image_id} {container}'
+    if driver == 'vmware':
+        path = f'{options.vmware_store_image_dir}/{image_id}'
+        return f'govc datastore.rm {shlex.quote(path)}'
+    return f'rm {image_id} (in the storage behind the driver {driver})'
+
+
+def _remove_files(group: str, image_id: str, kept: Collection[str]) -> None:
+    for directory in _directories(group):
+        path = os.path.join(directory, image_id)
+        if terms.FILE_SCHEME + path not in kept:
+            staging.remove(path)
+
+
+def _directories(group: str) -> Iterator[str]:
+    """Yield the directories of a store of files."""
+    options = _Options(group)
+    if options.filesystem_store_datadirs:
+        for entry in options.filesystem_store_datadirs:
+            # A priority may follow after a colon.
+            yield entry.rsplit(':', 1)[0].strip()
+    elif options.filesystem_store_datadir:
+        yield options.filesystem_store_datadir
+
+
+def _remove_from_ceph(group: str, store: str | None, image_id: str,
+                      kept: Collection[str]) -> str | None:
+    pool = ceph.Pool(_Options(group))
+    if pool.has_location(image_id, kept):
+        return None
+    name = shlex.quote(f'{pool.name}/{image_id}')
+    try:
+        pool.remove_incomplete(image_id)
+    except ceph.ImageInUse as error:
+        raise StoreBusy(
+            str(error), _by_hand(store, f'rbd rm {name}')) from error
+    except ceph.ImageHasSnapshots:
+        return _by_hand(
+            store, f'rbd snap unprotect {name}@snap; rbd snap purge {name} && '
+            f'rbd rm {name}', what='A complete but unused copy of the image')
+    except ceph.BindingsMissing:
+        return _by_hand(store, f'rbd rm {name}')
+    return None
+
+
+def urls_to_be_deleted(context: Any, image_id: str) -> list[str]:
+    """Return the URLs of an image's data that Glance's scrubber will delete.
+
+    With ``delayed_delete``, it does so some time later. If the data were
+    removed now, the scrubber would delete what another import stores there.
+
+    :param context: that of an administrator
+    """
+    image = db.get_api().image_get(context, image_id, force_show_deleted=True)
+    key = CONF.metadata_encryption_key
+    return [crypt.urlsafe_decrypt(key, location['url']) if key
+            else location['url'] for location in image['locations']
+            if location['status'] == 'pending_delete']
+
+
+def remove_locations(context: Any, image_id: str, *, pending: bool) -> None:
+    """Remove locations of an image from Glance's database.
+
+    When Glance copies to several stores in parallel, it makes pending
+    locations and does not show them anywhere. It also keeps the location of
+    data that it tried to delete but did not find. Source: ``async_/flows/``
+    ``parallel_api_image_import.py`` and ``common/store_utils.py``.
+
+    :param context: context of an administrator
+    :param pending: whether to remove only pending locations
+    """
+    api = db.get_api()
+    for location in api.image_get(context, image_id)['locations']:
+        if not pending or location['status'] in ('pending', 'uploading'):
+            api.image_location_delete(context, image_id, location['id'],
+                                      'deleted')

@@ -1,0 +1,177 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Removing interrupted copies from stores."""
+
+from unittest import mock
+
+from tests.unit.plugin import base
+
+if base.HAS_GLANCE:
+    import glance_store
+    from glance_store._drivers import rbd
+    from glance_store import driver
+
+    from glance_xs_convert.recovery import ceph
+    from glance_xs_convert.recovery import stores
+
+
+class StoresCase(base.GlanceCase):
+
+    def remove(self, store='fast', kept=(), was_copied=True):
+        return stores.remove_partial_copy(store, 'image', kept,
+                                          was_copied=was_copied)
+
+    def use(self, driver, **options):
+        """Let the store have another driver.
+
+        Glance has registered the driver's options by then.
+        """
+        self.conf.config(enabled_backends={'fast': driver})
+        glance_store.multi_backend.register_store_opts(base.cfg.CONF)
+        self.conf.config(group='fast', **options)
+
+
+class Files(StoresCase):
+
+    def left(self, store, *directories, kept=()):
+        paths = [directory / 'image' for directory in directories]
+        for path in paths:
+            path.parent.mkdir(exist_ok=True)
+            path.touch()
+        self.assertIsNone(self.remove(store, kept))
+        return [path.exists() for path in paths]
+
+    def test_several_directories(self):
+        one, two = self.scratch / 'one', self.scratch / 'two'
+        self.conf.config(group='fast', filesystem_store_datadir=None)
+        self.conf.config(group='fast', filesystem_store_datadirs=[
+            f'{one}:200', str(two)])
+        self.assertEqual([False, False], self.left('fast', one, two))
+
+    def test_data_of_the_image(self):
+        path = self.store_path('fast')
+        self.assertEqual([True], self.left(
+            'fast', path, kept=[f'file://{path}/image']))
+
+    def test_glance_without_named_stores(self):
+        self.conf.config(enabled_backends={})
+        glance_store.register_opts(base.cfg.CONF)
+        directory = self.scratch / 'images'
+        self.conf.config(group='glance_store', default_store='file',
+                         filesystem_store_datadir=str(directory))
+        self.assertEqual([False], self.left(None, directory))
+        self.conf.config(group='glance_store', default_store='s3')
+        self.assertEqual([True], self.left(None, directory))
+
+
+class Ceph(StoresCase):
+
+    def setUp(self):
+        super().setUp()
+        self.use('rbd', rbd_store_pool='my images')
+        fixtures = base.fixture.fixtures
+        self.incomplete = self.useFixture(fixtures.MockPatchObject(
+            ceph.Pool, 'remove_incomplete', autospec=True)).mock
+
+    def test_removed(self):
+        self.assertIsNone(self.remove())
+        pool, image_id = self.incomplete.call_args.args
+        self.assertEqual(('my images', 'image'), (pool.name, image_id))
+
+    def test_data_of_the_image(self):
+        for url in ('rbd://fsid/my%20images/image/snap', 'rbd://image'):
+            self.assertIsNone(self.remove(kept=['file:///x/image', url]))
+        self.incomplete.assert_not_called()
+
+    def test_data_elsewhere(self):
+        """Another store's pool can have the image."""
+        self.remove(kept=['rbd://fsid/other/image/snap',
+                          'rbd://fsid/my%20images/another/snap',
+                          'file:///my%20images/image'])
+        self.incomplete.assert_called_once()
+
+    def test_in_use(self):
+        self.incomplete.side_effect = ceph.ImageInUse('it is open')
+        error = self.assertRaises(stores.StoreBusy, self.remove)
+        self.assertEqual('it is open', str(error))
+        self.assertEqual(
+            'An incomplete copy of the image may be left in the store fast; '
+            "an operator can remove it with: rbd rm 'my images/image'",
+            error.sentence)
+
+    def test_complete(self):
+        self.incomplete.side_effect = ceph.ImageHasSnapshots
+        self.assertEqual(
+            'A complete but unused copy of the image may be left in the '
+            'store fast; an operator can remove it with: '
+            "rbd snap unprotect 'my images/image'@snap; "
+            "rbd snap purge 'my images/image' && rbd rm 'my images/image'",
+            self.remove())
+
+    def test_no_bindings(self):
+        self.incomplete.side_effect = ceph.BindingsMissing
+        self.assertIn("rbd rm 'my images/image'", self.remove())
+
+    def test_options_that_the_store_does_not_set(self):
+        """Its driver then reads those for all stores."""
+        driver.BackendGroupConfiguration(rbd.Store.OPTIONS, 'fast',
+                                         conf=base.cfg.CONF)
+        base.cfg.CONF.clear_override('rbd_store_pool', 'fast')
+        for pool in ('images', 'shared'):
+            self.conf.config(group='backend_defaults', rbd_store_pool=pool)
+            self.remove()
+            settings = self.incomplete.call_args.args[0]._settings
+            self.assertEqual(
+                (pool, '', -1),
+                (settings.rbd_store_pool, settings.rbd_store_ceph_conf,
+                 settings.rados_connect_timeout))
+
+    def test_glance_without_named_stores(self):
+        self.conf.config(enabled_backends={})
+        glance_store.register_opts(base.cfg.CONF)
+        self.conf.config(group='glance_store', default_store='rbd',
+                         rbd_store_pool='only')
+        self.remove(store=None)
+        self.assertEqual('only', self.incomplete.call_args.args[0].name)
+
+
+class Others(StoresCase):
+    """What this cannot remove is told, with the command that can."""
+
+    def assert_told(self, command):
+        self.assertEqual(
+            'An incomplete copy of the image may be left in the store fast; '
+            f'an operator can remove it with: {command}', self.remove())
+        self.assertIsNone(self.remove(was_copied=False))
+
+    def test_cinder(self):
+        self.use('cinder')
+        self.assert_told('openstack volume delete image-image')
+
+    def test_swift(self):
+        self.use('swift', swift_store_container='my images')
+        self.assert_told("swift delete --prefix image 'my images'")
+
+    def test_vmware(self):
+        self.use('vmware')
+        self.assert_told('govc datastore.rm /openstack_glance/image')
+
+    def test_unknown(self):
+        with mock.patch.object(stores.CONF, 'enabled_backends',
+                               {'fast': 'new'}, create=True):
+            self.assertIn('storage behind the driver new', self.remove())
+
+    def test_those_that_leave_nothing(self):
+        for name in ('http', 's3'):
+            self.use(name)
+            self.assertIsNone(self.remove())
