@@ -25,7 +25,7 @@ from glance_xs_convert import text
 _ZEROS = bytes(64 * 1024)
 
 
-class SparseReader:
+class SparseReader(forward.PieceReader):
     """A Reader of a member that tar stored without its holes.
 
     :param stored: the stored extents, one after the other
@@ -47,10 +47,6 @@ class SparseReader:
         self._extents = iter([*extents, (size, 0)])
         self._start, self._end = 0, 0
         self._next_extent()
-
-    def read(self, size: int) -> bytes:
-        return b''.join([buffer[start:end]
-                         for buffer, start, end in self.pieces(size)])
 
     def skip(self, size: int) -> None:
         for reader, part in self._parts(size):

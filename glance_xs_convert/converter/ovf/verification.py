@@ -119,7 +119,7 @@ class Verification:
                 member=name)
 
 
-class Hashed:
+class Hashed(forward.PieceReader):
     """A Reader of a member that computes its checksums.
 
     :param data: the member's bytes
@@ -131,33 +131,20 @@ class Hashed:
 
     def __init__(self, data: forward.Reader, size: int,
                  sums: digest.Digest, algorithms: Sequence[str]) -> None:
+        self.position = 0
         self.tail = b''
         self._data = data
         self._size = size
         self._sums = sums
         sums.restart(*algorithms)
 
-    @property
-    def position(self) -> int:
-        return self._data.position
-
-    def read(self, size: int) -> bytes:
-        return b''.join(buffer[start:end]
-                        for buffer, start, end in self.pieces(size))
-
-    def skip(self, size: int) -> None:
-        for _ in self.pieces(size):
-            pass
-
     def pieces(self, size: int) -> Iterator[forward.Piece]:
         for buffer, start, end in self._data.pieces(size):
             self._sums.update(memoryview(buffer)[start:end])
+            self.position += end - start
             last = max(start, end - member.END_SIZE)
             self.tail = (self.tail + buffer[last:end])[-member.END_SIZE:]
             yield buffer, start, end
-
-    def stored_pieces(self, size: int) -> Iterator[forward.Located]:
-        return forward.located(self, size)
 
     def read_rest(self) -> None:
         """Read the member to its end."""

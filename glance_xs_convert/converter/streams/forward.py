@@ -71,11 +71,31 @@ def located(reader: Reader, size: int) -> Iterator[Located]:
         yield reader.position - (end - start), piece
 
 
-class ForwardReader:
-    """A Reader of the concatenation of chunks.
+class PieceReader:
+    """A Reader whose bytes all come from :meth:`pieces`.
 
     :ivar position: number of bytes that have been read or skipped
     """
+
+    position: int
+
+    def pieces(self, size: int) -> Iterator[Piece]:
+        raise NotImplementedError
+
+    def read(self, size: int) -> bytes:
+        return b''.join([buffer[start:end]
+                         for buffer, start, end in self.pieces(size)])
+
+    def skip(self, size: int) -> None:
+        for _ in self.pieces(size):
+            pass
+
+    def stored_pieces(self, size: int) -> Iterator[Located]:
+        return located(self, size)
+
+
+class ForwardReader(PieceReader):
+    """A Reader of the concatenation of chunks."""
 
     def __init__(self, chunks: Iterable[bytes]) -> None:
         self.position = 0
@@ -97,9 +117,6 @@ class ForwardReader:
             size -= end - start
             yield self._chunk, start, end
 
-    def stored_pieces(self, size: int) -> Iterator[Located]:
-        return located(self, size)
-
     def read(self, size: int) -> bytes:
         start = self._used
         end = start + size
@@ -107,12 +124,7 @@ class ForwardReader:
             self._used = end
             self.position += size
             return self._chunk[start:end]
-        return b''.join([chunk[start:end]
-                         for chunk, start, end in self.pieces(size)])
-
-    def skip(self, size: int) -> None:
-        for _ in self.pieces(size):
-            pass
+        return super().read(size)
 
     @property
     def available(self) -> int:

@@ -206,7 +206,7 @@ def _footer_size(file_size: int) -> int:
         layout.Footer.SIZE)
 
 
-class _HeldBack:
+class _HeldBack(forward.PieceReader):
     """A Reader of data whose last bytes, which may be a footer, are kept.
 
     :param start: bytes that have been read already
@@ -241,14 +241,6 @@ class _HeldBack:
         return b''.join(buffer[start:end]
                         for buffer, start, end in self._pieces)
 
-    def read(self, size: int) -> bytes:
-        return b''.join(buffer[start:end]
-                        for buffer, start, end in self.pieces(size))
-
-    def skip(self, size: int) -> None:
-        for _ in self.pieces(size):
-            pass
-
     def pieces(self, size: int) -> Iterator[forward.Piece]:
         while size:
             if not self._pieces:
@@ -262,9 +254,6 @@ class _HeldBack:
             self.position += stop - start
             self.last = buffer[stop - 1:stop]
             yield buffer, start, stop
-
-    def stored_pieces(self, size: int) -> Iterator[forward.Located]:
-        return forward.located(self, size)
 
     def _keep(self, piece: forward.Piece) -> None:
         _, start, end = piece

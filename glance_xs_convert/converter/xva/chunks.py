@@ -148,7 +148,7 @@ class Upcoming:
         return item
 
 
-class DiskReader:
+class DiskReader(forward.PieceReader):
     """A Reader of a disk, zeros included, that verifies each chunk.
 
     :param ref: reference of the disk
@@ -236,14 +236,6 @@ class DiskReader:
         if self.next_chunk() or self._end != self.size:
             raise self._incomplete()
 
-    def read(self, size: int) -> bytes:
-        return b''.join([buffer[start:end]
-                         for buffer, start, end in self.pieces(size)])
-
-    def skip(self, size: int) -> None:
-        for _ in self.pieces(size):
-            pass
-
     def pieces(self, size: int) -> Iterator[forward.Piece]:
         while size:
             if not self.next_chunk():
@@ -257,9 +249,6 @@ class DiskReader:
                 part = min(size, self._end - self.position)
                 size -= part
                 yield from self._chunk_pieces(part)
-
-    def stored_pieces(self, size: int) -> Iterator[forward.Located]:
-        return forward.located(self, size)
 
     def _chunk_pieces(self, size: int) -> Iterator[forward.Piece]:
         if self._chunk is None:
