@@ -233,6 +233,18 @@ The time that a conversion may go without progress, in seconds.
 The plugin stops a conversion that neither reads nor writes for this long,
 for example because the staging file system hangs, and the import fails.
 """),
+    cfg.IntOpt(
+        'niceness',
+        default=19,
+        min=0,
+        max=19,
+        help="""
+How far conversions step back behind Glance's requests; 0 for not at all.
+
+With the default, they take little but idle time of the processors. On hosts
+that are always busy, conversions are faster with a lower number, and requests
+slower.
+"""),
     cfg.StrOpt(
         'sandbox',
         default='best_effort',

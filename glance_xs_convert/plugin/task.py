@@ -126,7 +126,7 @@ class ConvertXenServerImage(staged_task.StagedImageTask):
             max_memory=group.max_memory * units.Mi,
             max_cpu_time=_processor_time(group.max_cpu_time, size),
             max_time=_elapsed_time(group.max_time, size),
-            sandbox=group.sandbox)
+            sandbox=group.sandbox, niceness=group.niceness)
         try:
             return parent.convert_file(
                 staged, raw, request,

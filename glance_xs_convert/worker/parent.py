@@ -257,10 +257,13 @@ def _run(job: protocol.Job, kind: type[_T], python: str,
                 for line in lines:
                     result = _heard(line, kind, clock, job.request.limits)
                     if result is not None:
-                        if child.wait() != 0:
+                        status = child.wait()
+                        if status == 0:
+                            return result
+                        if status is None:
                             raise exceptions.ConverterStopped(
                                 'the converter does not end')
-                        return result
+                        raise _ended_unexpectedly(child, status)
                 if clock.ticks():
                     on_progress(clock.latest)
         except replies.Invalid as error:
@@ -268,11 +271,16 @@ def _run(job: protocol.Job, kind: type[_T], python: str,
         except process.Flood as error:
             raise exceptions.ConverterStopped(
                 'the converter sent too many messages') from error
-        status = child.end()
-        LOG.error('The converter ended with status %s: %s', status,
-                  child.last_words())
-        raise exceptions.ConverterStopped(
-            f'the converter ended unexpectedly, with status {status}')
+        raise _ended_unexpectedly(child, child.end())
+
+
+def _ended_unexpectedly(child: process.Child, status: int | None,
+                        ) -> exceptions.ConverterStopped:
+    """Make the error for a child that has failed, and log what it wrote."""
+    LOG.error('The converter ended with status %s: %s', status,
+              child.last_words())
+    return exceptions.ConverterStopped(
+        f'the converter ended unexpectedly, with status {status}')
 
 
 def _heard(line: bytes, kind: type[_T], clock: '_Clock',

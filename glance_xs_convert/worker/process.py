@@ -27,6 +27,7 @@ from typing import IO
 from glance_xs_convert import exceptions
 from glance_xs_convert import limits
 from glance_xs_convert import text
+from glance_xs_convert.worker import priority
 from glance_xs_convert.worker import protocol
 
 _CHILD = 'glance_xs_convert.worker.child'
@@ -34,7 +35,9 @@ _CHILD = 'glance_xs_convert.worker.child'
 #: How long the parent waits for messages before it checks the time, in
 #: seconds.
 _TICK = 2 * protocol.REPORT_INTERVAL
-#: How long a child that was killed may take to be gone, in seconds.
+#: How long a child may take to end when it has done its job, and to be gone
+#: when it was killed, in seconds; it comes last where processors are few.
+_ENDING = 60.0
 _DYING = 10.0
 _PIPE_SIZE = 64 * 1024
 #: How much of the child's standard error is kept, in bytes, and how much it
@@ -73,6 +76,8 @@ class Child:
                             for target in job.targets)
             self._process = _start(
                 python, [one for one in (source, *targets) if one is not None])
+        # Already the start takes processor time.
+        priority.step_back(self._process.pid, job.request.niceness)
         self._stdin, self._stdout, self._stderr = map(_pipe, (
             self._process.stdin, self._process.stdout, self._process.stderr))
         with contextlib.suppress(BrokenPipeError):
@@ -119,7 +124,7 @@ class Child:
         :returns: its exit status, or None if it does not end
         """
         with contextlib.suppress(subprocess.TimeoutExpired):
-            return self._process.wait(protocol.GRACE)
+            return self._process.wait(_ENDING)
         return None
 
     def end(self) -> int | None:

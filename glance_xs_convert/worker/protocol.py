@@ -80,6 +80,7 @@ class Request:
     :ivar max_cpu_time: processor time in seconds; 0 for no limit
     :ivar max_time: elapsed time in seconds; 0 for no limit
     :ivar sandbox: one of ``SANDBOXES``
+    :ivar niceness: how far to step back behind other processes, up to 19
     """
 
     limits: limits.Limits
@@ -89,6 +90,7 @@ class Request:
     max_cpu_time: int = 0
     max_time: int = 0
     sandbox: str = BEST_EFFORT
+    niceness: int = 10
 
 
 @dataclasses.dataclass(frozen=True)

@@ -12,14 +12,12 @@
 
 """The resource limits and the priority of the converter's process."""
 
-import contextlib
 import os
 import resource
 
+from glance_xs_convert.worker import priority
 from glance_xs_convert.worker import protocol
 
-#: How much the process adds to its niceness, to run after others.
-_NICENESS = 10
 #: How many files it may have open besides those that it writes; it only opens
 #: the package's own.
 _MAX_FILES = 64
@@ -29,7 +27,7 @@ def restrict(job: protocol.Job) -> None:
     """Limit the process before it reads the image."""
     request = job.request
     os.umask(0o077)
-    _lower_priority()
+    priority.step_back(os.getpid(), request.niceness)
     _limit(resource.RLIMIT_FSIZE, request.limits.max_virtual_size
            if job.operation in protocol.CONVERSIONS else protocol.MAX_MAP)
     _limit(resource.RLIMIT_NOFILE, _MAX_FILES + len(job.targets))
@@ -39,19 +37,6 @@ def restrict(job: protocol.Job) -> None:
     if request.max_cpu_time:
         _limit(resource.RLIMIT_CPU, request.max_cpu_time,
                int(protocol.GRACE))
-
-
-def _lower_priority() -> None:
-    """Give Glance's requests precedence if there are too few processors.
-
-    Linux may schedule by session, and the process has its own session. In that
-    case the session's niceness counts.
-    """
-    with contextlib.suppress(OSError):
-        os.nice(_NICENESS)
-    with (contextlib.suppress(OSError),
-          open('/proc/self/autogroup', 'w') as autogroup):
-        autogroup.write(str(_NICENESS))
 
 
 def _limit(which: int, value: int, grace: int = 0) -> None:

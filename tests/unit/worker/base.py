@@ -21,9 +21,11 @@ import signal
 import sys
 import textwrap
 import time
+from unittest import mock
 
 from glance_xs_convert import limits
 from glance_xs_convert.worker import parent
+from glance_xs_convert.worker import process
 from glance_xs_convert.worker import protocol
 
 from testbed.images import archive
@@ -100,9 +102,20 @@ class WorkerCase(cases.DiskCase):
     def setUp(self):
         super().setUp()
         self.source = self.scratch / 'source'
-        self.patience = 60
+        self.patience = PATIENCE
+        # How long one that ends by itself may take.
+        patched = mock.patch.object(protocol, 'GRACE', PATIENCE)
+        patched.start()
+        self.addCleanup(patched.stop)
         self.request = protocol.Request(
             limits.DEFAULT, digest=True, max_memory=1024 * MIB)
+
+    def lose_patience(self):
+        """Wait only a moment for what does not end by itself."""
+        for module, name in ((protocol, 'GRACE'), (process, '_ENDING')):
+            patched = mock.patch.object(module, name, 0.3)
+            patched.start()
+            self.addCleanup(patched.stop)
 
     def run_child(self, data, python=sys.executable, on_progress=ignore,
                   **changes):
@@ -149,3 +162,7 @@ class WorkerCase(cases.DiskCase):
 
     def is_writing(self):
         return os.listdir(self.output) == [self.target.name + '.part']
+
+    def is_reading(self):
+        """Whether the process that reads the image is there, too."""
+        return self.is_writing() and bool(readers())

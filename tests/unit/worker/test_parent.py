@@ -21,6 +21,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from unittest import mock
 
 import ddt
@@ -40,7 +41,8 @@ from tests.unit.worker import base
 
 MIB = base.MIB
 
-#: Runs a conversion as Glance does; its arguments are source and target.
+#: Runs a conversion as Glance does; its arguments are the interpreter, source
+#: and target.
 PARENT = '''
 import sys
 import tempfile
@@ -49,8 +51,8 @@ from glance_xs_convert import limits
 from glance_xs_convert.worker import parent
 from glance_xs_convert.worker import protocol
 
-parent.convert_file(*sys.argv[1:], protocol.Request(limits.DEFAULT),
-                    python=sys.executable, on_progress=print)
+parent.convert_file(*sys.argv[2:], protocol.Request(limits.DEFAULT),
+                    python=sys.argv[1], on_progress=print)
 '''
 
 
@@ -208,11 +210,24 @@ class Ends(base.WorkerCase):
     """The child ends when it is to end, and nothing is left."""
 
     def test_progress_raises(self):
+        self.check_interruption(sys.executable)
+
+    def check_interruption(self, python):
         def stop(progress):
-            if self.is_writing():
+            if self.is_writing() and progress.source_read:
                 raise KeyboardInterrupt
         self.assert_ends(KeyboardInterrupt, '', base.slow_archive(),
-                         on_progress=stop)
+                         python=python, on_progress=stop)
+
+    def patient(self):
+        """The converter, which takes its time to end when it is to end."""
+        return self.program(f'''
+            exec {sys.executable} -Sc 'if 1:
+                import sys
+                from glance_xs_convert.worker import child, protocol
+                protocol.GRACE = {2 * base.PATIENCE}
+                sys.exit(child.main())'
+        ''')
 
     def test_signals_that_the_parent_blocks(self):
         """As the threads of uWSGI do."""
@@ -221,10 +236,9 @@ class Ends(base.WorkerCase):
         self.addCleanup(signal.pthread_sigmask, signal.SIG_SETMASK, before)
         end = process.Child.end
         statuses = []
-        with (mock.patch.object(protocol, 'GRACE', base.PATIENCE),
-              mock.patch.object(process.Child, 'end', lambda child: (
-                  statuses.append(end(child))))):
-            self.test_progress_raises()
+        with mock.patch.object(process.Child, 'end', lambda child: (
+                statuses.append(end(child)))):
+            self.check_interruption(self.patient())
         self.assertEqual({128 + signal.SIGTERM}, set(statuses))
 
     def begin_parent(self):
@@ -234,7 +248,8 @@ class Ends(base.WorkerCase):
         """
         self.source.write_bytes(base.slow_archive())
         starter = subprocess.Popen(
-            [sys.executable, '-c', PARENT, self.source, self.target],
+            [sys.executable, '-c', PARENT, self.patient(), self.source,
+             self.target],
             stdout=subprocess.PIPE, env={'PYTHONPATH': ':'.join(sys.path)})
         self.addCleanup(starter.wait)
         self.addCleanup(starter.stdout.close)
@@ -259,7 +274,7 @@ class Ends(base.WorkerCase):
     def test_child_is_killed(self):
         for processes in (base.children, base.readers):
             def kill(progress, processes=processes):
-                if self.is_writing():
+                if self.is_reading():
                     os.kill(processes()[0], signal.SIGKILL)
             with self.assertLogs(parent.LOG, 'ERROR'):
                 self.assert_ends(
@@ -268,7 +283,7 @@ class Ends(base.WorkerCase):
 
     def test_child_is_terminated(self):
         def terminate(progress):
-            if self.is_writing():
+            if self.is_reading():
                 os.kill(base.children()[0], signal.SIGTERM)
         with self.assertLogs(parent.LOG, 'ERROR'):
             self.assert_ends(exceptions.ConverterStopped, 'unexpectedly',
@@ -276,7 +291,7 @@ class Ends(base.WorkerCase):
 
     def test_child_hangs(self):
         def stop(progress):
-            if self.is_writing():
+            if self.is_reading():
                 os.kill(base.readers()[0], signal.SIGSTOP)
         self.patience = 2
         self.assert_ends(exceptions.ConverterStopped,
@@ -306,16 +321,6 @@ class Ends(base.WorkerCase):
 @ddt.ddt
 class Strangers(base.WorkerCase):
     """Programs that are not the converter, and say what they like."""
-
-    def setUp(self):
-        super().setUp()
-        self.patience = 3
-
-    def kill_soon(self):
-        """Let it not take long to end a program that does not end itself."""
-        patched = mock.patch.object(protocol, 'GRACE', 0.2)
-        patched.start()
-        self.addCleanup(patched.stop)
 
     def outcome(self, size=0, after='', allocated=4096):
         """A program that writes ``size`` bytes and says it wrote 1024."""
@@ -370,15 +375,17 @@ class Strangers(base.WorkerCase):
 
     def test_child_that_does_not_end(self):
         """No result is taken of one that may still write to the disk."""
-        self.kill_soon()
+        self.lose_patience()
         self.assert_ends(
             exceptions.ConverterStopped, 'does not end', b'',
-            python=self.outcome(size=1024, after='import time; time.sleep(9)'))
+            python=self.outcome(
+                size=1024, after='import time; time.sleep(999)'))
 
     def test_child_that_fails_after_its_result(self):
-        self.assert_ends(
-            exceptions.ConverterStopped, 'does not end', b'',
-            python=self.outcome(size=1024, after='sys.exit(3)'))
+        with self.assertLogs(parent.LOG, 'ERROR'):
+            self.assert_ends(
+                exceptions.ConverterStopped, 'unexpectedly, with status 3',
+                b'', python=self.outcome(size=1024, after='sys.exit(3)'))
 
     @ddt.data('nonsense', '5', '[]', 'null', '"result"', '{', '\\377\\200',
               '{"result": 1}', '{"result": {"virtual_size": 1}}',
@@ -388,7 +395,7 @@ class Strangers(base.WorkerCase):
               ' 0, "layer": null, "disk_size": null, "bytes_written": 0}}\\n'
               '{"confined": {"means": [], "missing": []}}')
     def test_nonsense(self, line):
-        self.kill_soon()
+        self.lose_patience()
         python = self.program(f"printf '{line}\\n'; exec sleep 60")
         with self.assertLogs(parent.LOG, 'ERROR'):
             self.assert_ends(exceptions.ConverterStopped,
@@ -524,7 +531,8 @@ class Strangers(base.WorkerCase):
     @ddt.data('exec sleep 60', 'exec 1>&-; exec sleep 60',
               'trap "" TERM; exec 0<&-; exec sleep 60')
     def test_no_end(self, command):
-        self.kill_soon()
+        self.lose_patience()
+        self.patience = 3
         self.assert_ends(exceptions.ConverterStopped, '.', b'',
                          python=self.program(command))
 
@@ -537,16 +545,18 @@ class Strangers(base.WorkerCase):
             '\\"layers\\": 0, \\"layer\\": null, \\"disk_size\\": null,'
             '\\"bytes_written\\": 0}}}}')"''')
     def test_flood(self, command):
-        self.kill_soon()
+        self.lose_patience()
         seen = []
+        start = time.monotonic()
         self.assert_ends(
             exceptions.ConverterStopped,
             '^the converter sent too many messages$', b'',
             python=self.program(command), on_progress=seen.append)
-        self.assertLess(len(seen), 10 * self.patience)
+        most = (time.monotonic() - start) / parent._INTERVAL
+        self.assertLessEqual(len(seen), most + 1)
 
     def test_silence(self):
-        self.kill_soon()
+        self.lose_patience()
         self.patience = 1e6
         self.addCleanup(setattr, parent, '_MAX_SILENCE', parent._MAX_SILENCE)
         parent._MAX_SILENCE = 2

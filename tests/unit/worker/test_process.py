@@ -38,12 +38,6 @@ class ProcessCase(base.WorkerCase):
         super().setUp()
         self.addCleanup(lambda: self.assertEqual([], base.children()))
 
-    def lose_patience(self):
-        """Wait only a moment for what does not end by itself."""
-        patched = mock.patch.object(protocol, 'GRACE', 0.3)
-        patched.start()
-        self.addCleanup(patched.stop)
-
     def start(self, text, job=JOB):
         child = process.Child(str(self.program(text)), job)
         self.addCleanup(child.__exit__)
@@ -66,9 +60,17 @@ class Hearing(ProcessCase):
 
     def test_nothing_is_heard_for_a_while(self):
         """The caller can look at the clock meanwhile."""
+        heard = []
+        go_on = self.scratch / 'go on'
         with mock.patch.object(process, '_TICK', 0.05):
-            child = self.start('sleep 0.3; echo late')
-            heard = list(child.lines())
+            child = self.start(f"""
+                while ! [ -e "{go_on}" ]; do sleep 0.05; done
+                echo late
+            """)
+            for lines in child.lines():
+                heard.append(lines)
+                if not lines:
+                    go_on.touch()
         self.assertIn([], heard)
         self.assertIn([b'late'], heard)
 
