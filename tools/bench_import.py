@@ -113,8 +113,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     archive, raw = make(options)
     seconds: dict[str, list[float]] = {'archive': [], 'raw': []}
     with (file_server.FileServer() as files,
-          cloud_.Cloud(sources=[files.url], options={
-              'DEFAULT': {'debug': False}}) as cloud,
+          cloud_.Cloud(sources=[files.url]) as cloud,
           Caller(cloud) as caller):
         client = cloud.client()
         archive_url = files.add('archive', archive)

@@ -144,8 +144,7 @@ def multiply(cloud: cloud_.Cloud, count: int) -> None:
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:
     hosts = 2 if haproxy.installed() else 1
-    with cloud_.Cloud(hosts=hosts, options={
-            'DEFAULT': {'debug': False}}) as cloud:
+    with cloud_.Cloud(hosts=hosts) as cloud:
         path = cloud.directory / 'image.tgz'
         # Its memory would count as the command's in a process that is forked.
         maker = multiprocessing.Process(

@@ -46,6 +46,7 @@ _PORTS = range(20000, 32000)
 _ATTEMPTS = 5
 #: What the command says if a busy monitor does not answer in time.
 _NO_ANSWER = 'problem getting command descriptions from mon'
+_NOT_FOUND = 'No such file or directory'
 
 
 def missing() -> str:
@@ -90,7 +91,7 @@ class _Server(services.Daemon):
         self._command = [services.find_program('ceph-' + kind) or '',
                          '--id', number, '--conf', str(config)]
         self._status = ['ceph', '--conf', str(config), '--connect-timeout',
-                        '2', '--format', 'json', *status]
+                        '30', '--format', 'json', *status]
         self._is_up = is_up
 
     def make(self, *arguments: str) -> None:
@@ -247,9 +248,17 @@ class Ceph:
         self.run('rados', '--pool', pool, 'rm', 'rbd_header.' + found['id'])
 
     def is_complete(self, pool: str, image: str) -> bool:
-        """Whether an image has the snapshot that Glance's store makes last."""
-        return any(found['name'] == 'snap'
-                   for found in self.rbd('snap', 'ls', pool + '/' + image))
+        """Whether an image has the snapshot that Glance's store makes last.
+
+        One that a client was about to create cannot be opened.
+        """
+        try:
+            found = self.rbd('snap', 'ls', pool + '/' + image)
+        except services.ServiceError as error:
+            if _NOT_FOUND in str(error):
+                return False
+            raise
+        return any(snapshot['name'] == 'snap' for snapshot in found)
 
     def digest(self, pool: str, image: str) -> str:
         """Return the SHA-256 of a complete image's data."""

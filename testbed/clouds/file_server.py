@@ -84,6 +84,12 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         """Keep quiet."""
 
 
+class _Server(http.server.ThreadingHTTPServer):
+    daemon_threads = True
+    #: How many imports may begin at once.
+    request_queue_size = 128
+
+
 class FileServer:
     """Serves files over HTTP until it is closed; a context manager.
 
@@ -93,11 +99,10 @@ class FileServer:
     def __init__(self, address: str = '') -> None:
         self._pages: dict[str, _Page] = {}
         handler = type('Handler', (_Handler,), {'pages': self._pages})
-        self._server = http.server.ThreadingHTTPServer(
+        self._server = _Server(
             (address or services.own_address(), 0), handler)
         #: The server's URL, without a slash at its end.
         self.url = 'http://%s:%d' % self._server.server_address[:2]
-        self._server.daemon_threads = True
         threading.Thread(target=self._server.serve_forever,
                          daemon=True).start()
 

@@ -19,8 +19,10 @@ import urllib.parse
 
 from testbed.clouds import services
 
-#: Waits for a service until a request of Glance to itself is over.
-_TIMEOUT = '120s'
+#: Waits for a service until a request of Glance to itself is over, on a busy
+#: machine, too. A service that is gone refuses connections at once.
+_TIMEOUT = '600s'
+_CHECK_TIMEOUT = '60s'
 
 
 def installed() -> bool:
@@ -53,10 +55,10 @@ class Balancer(services.Listener):
         self._config.write_text('\n'.join([
             'defaults',
             '    mode http',
-            '    timeout connect 5s',
+            '    timeout connect %s' % _CHECK_TIMEOUT,
             '    timeout client %s' % _TIMEOUT,
             '    timeout server %s' % _TIMEOUT,
-            '    timeout check 5s',
+            '    timeout check %s' % _CHECK_TIMEOUT,
             '    retries 3',
             '    option redispatch',
             'frontend glance',

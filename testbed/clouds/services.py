@@ -42,7 +42,9 @@ import urllib.request
 LOOPBACK = '127.0.0.1'
 #: From the documentation's range: no packet is sent there.
 _ELSEWHERE = ('192.0.2.1', 9)
-START_SECONDS = 120
+#: How long a service or a command may take, also on a machine that is busy
+#: with other things. Nobody waits for it unless something is wrong.
+START_SECONDS = 600
 STOP_SECONDS = 10
 _BACKLOG = 128
 
@@ -126,6 +128,24 @@ def children(*parents: int) -> list[int]:
             if int(parent) in parents and state not in 'ZX':
                 found.append(int(stat.parent.name))
     return sorted(found)
+
+
+def is_alive(pid: int) -> bool:
+    """Whether any thread of a process still runs, or is about to end."""
+    for stat in pathlib.Path('/proc/%d/task' % pid).glob('[0-9]*/stat'):
+        with contextlib.suppress(OSError):
+            if stat.read_text().rpartition(')')[2].split()[0] not in 'ZX':
+                return True
+    return False
+
+
+def state(pid: int) -> str:
+    """Return the letter of a process's state; X if it is gone."""
+    try:
+        stat = pathlib.Path('/proc/%d/stat' % pid).read_text()
+    except OSError:
+        return 'X'
+    return stat.rpartition(')')[2].split()[0]
 
 
 def command_line(pid: int) -> list[str]:
@@ -247,12 +267,25 @@ class Daemon:
         return [self.group, *children(self.group)]
 
     def kill(self, signal_number: int = signal.SIGKILL) -> None:
-        """Signal the master and the workers, but not the workers' children."""
+        """Signal the master and the workers, but not the workers' children.
+
+        They are gone when this returns, with all that they held.
+        """
         assert self._process is not None
-        for pid in self.pids():
+        pids = self.pids()
+        for pid in pids:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal_number)
-        self._process.wait(STOP_SECONDS)
+        self._process.wait(START_SECONDS)
+        self._wait_until_gone(pids)
+
+    def _wait_until_gone(self, pids: abc.Sequence[int]) -> None:
+        """Wait for processes that were killed, not all of them children."""
+        deadline = time.monotonic() + START_SECONDS
+        while any(map(is_alive, pids)):
+            if time.monotonic() > deadline:
+                raise ServiceError('%s does not end' % self.name)
+            time.sleep(0.01)
 
     def stop(self) -> None:
         """End the server, gracefully if there is enough time."""
@@ -264,9 +297,11 @@ class Daemon:
 
     def _kill_group(self) -> None:
         assert self._process is not None
+        pids = self.pids()
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.group, signal.SIGKILL)
         self._process.wait()
+        self._wait_until_gone(pids)
         self._process = None
 
     def close(self) -> None:
@@ -302,7 +337,7 @@ class Listener(Daemon):
     def _answers(self) -> bool:
         try:
             with urllib.request.urlopen(
-                    self.url + self._health_path, timeout=2):
+                    self.url + self._health_path, timeout=30):
                 return True
         except OSError:
             return False
@@ -325,16 +360,20 @@ class Service(Listener):
     :param application: the application as ``module:name``
     :param server: ``gunicorn`` or ``uwsgi``
     :param workers: number of worker processes
+    :param shared: modules that gunicorn's workers get from their master, so
+                   that not each of them takes the time to import them
     """
 
     def __init__(self, name: str, application: str, directory: pathlib.Path,
                  env: abc.Mapping[str, str], health: str,
                  server: str = 'gunicorn', detach: bool = False,
-                 address: str = LOOPBACK, workers: int = 1) -> None:
+                 address: str = LOOPBACK, workers: int = 1,
+                 shared: abc.Sequence[str] = ()) -> None:
         super().__init__(name, directory, env, health, detach, address)
         self._application = application
         self._server = server
         self._workers = workers
+        self._shared = shared
 
     def _argv(self) -> list[str]:
         return {'gunicorn': self._gunicorn,
@@ -356,8 +395,9 @@ class Service(Listener):
             'graceful_timeout': STOP_SECONDS // 2,
             'control_socket_disable': True,
         }
-        self._workdir.joinpath('gunicorn.conf.py').write_text(
-            ''.join('%s = %r\n' % item for item in settings.items()))
+        self._workdir.joinpath('gunicorn.conf.py').write_text(''.join(
+            ['import %s\n' % module for module in self._shared]
+            + ['%s = %r\n' % item for item in settings.items()]))
         return [sys.executable, script('gunicorn')]
 
     def _uwsgi(self) -> list[str]:

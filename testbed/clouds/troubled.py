@@ -68,7 +68,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self.close_connection = True
 
     def _forward(self, upstream: str, lose_answer: bool) -> None:
-        connection = http.client.HTTPConnection(upstream, timeout=120)
+        connection = http.client.HTTPConnection(upstream, timeout=600)
         length = int(self.headers.get('Content-Length') or 0)
         body = _Body(self.rfile, length) if length else None
         try:
