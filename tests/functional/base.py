@@ -80,6 +80,15 @@ def files():
     return file_server.FileServer()
 
 
+def _with_niceness(options):
+    """A cloud's options, so that its conversions do not step back.
+
+    Other tests keep the processors busy.
+    """
+    return options | {
+        'xs_convert': {'niceness': 0} | options.get('xs_convert', {})}
+
+
 class ImportCase(testtools.TestCase):
     """Imports images into a cloud that the tests of the class share.
 
@@ -102,12 +111,14 @@ class ImportCase(testtools.TestCase):
     @classmethod
     def get_cloud(cls, **options):
         """Return a cloud that other classes may have used before."""
-        return _shared_clouds.get(sources=(cls.files.url,), **options)
+        return _shared_clouds.get(
+            sources=(cls.files.url,), **_with_niceness(options))
 
     @classmethod
     def start_cloud(cls, sources=(), **options):
         """Bring up a cloud until the tests of the class are through."""
-        started = cloud.Cloud(sources=(cls.files.url, *sources), **options)
+        started = cloud.Cloud(sources=(cls.files.url, *sources),
+                              **_with_niceness(options))
         cls.addClassCleanup(started.close)
         started.start()
         return started

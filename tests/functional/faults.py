@@ -13,6 +13,7 @@
 """What the tests that break things have in common."""
 
 import contextlib
+import functools
 import os
 import pathlib
 import shutil
@@ -31,12 +32,27 @@ from tests.functional import base
 
 #: How much a conversion reads that is no part of the disk, to take its time.
 SWAP_SIZE = 2 * vhd.GIB
+#: How much one reads that is to be ended before it has read all of it, however
+#: long the test takes to do so.
+ENDLESS_SIZE = 128 * vhd.GIB
 #: So long may a conversion take to end when it is not wanted any more.
 SOON = 120
+#: So long may it take until anything else is as it is to be.
+PATIENCE = 600
 
 
 def slow():
     """A chain of two, with a large swap.vhd between its members."""
+    return _with_swap('slow.tgz', SWAP_SIZE)
+
+
+@functools.cache
+def endless():
+    """The same with so much between them that nobody waits for the end."""
+    return _with_swap('endless.tgz', ENDLESS_SIZE)
+
+
+def _with_swap(name, size):
     layers = chains.linked([
         vhd.Layer(6 * vhd.MIB, written=[
             (0, chains.partition_table(63, 12000)),
@@ -44,8 +60,8 @@ def slow():
         vhd.Layer(4 * vhd.MIB, written=[
             (300, chains.pattern('old file', 3000))])])
     members = archive.chain_members(layers)
-    members.insert(1, swap())
-    return archives.Image('slow.tgz', archive.tgz(members),
+    members.insert(1, swap(size))
+    return archives.Image(name, archive.tgz(members),
                           model.size(layers), model.sha256(layers))
 
 
@@ -59,7 +75,7 @@ def fixed():
         model.size([layer]), model.sha256([layer]))
 
 
-def swap(size=SWAP_SIZE):
+def swap(size):
     """A member of an archive that is no part of the disk, but large."""
     zeros = sparse.Sparse()
     zeros.truncate(size)
@@ -103,23 +119,33 @@ class FaultCase(base.ImportCase):
         cls.turns = cls.cloud.turns
 
     def begin(self, image_id, data):
-        """Begin an import, and wait until its conversion writes.
+        """Begin an import, and wait until it is converted.
 
         :returns: the process ids of the converters
         """
         self.begin_web_download(image_id, data)
-        self.wait_until(lambda: self.cloud.converters()
-                        and len(self.cloud.staged()) > 1)
-        return self.cloud.converters()
+        found = []
 
-    def wait_until(self, condition, seconds=SOON):
+        def is_converted():
+            found[:] = self.cloud.converters()
+            return found and len(self.cloud.staged()) > 1
+
+        self.wait_until(is_converted)
+        return found
+
+    def own_turns(self):
+        """The directory that Glance has made for its tickets."""
+        directory, = self.turns.iterdir()
+        return directory
+
+    def wait_until(self, condition, seconds=PATIENCE):
         """Wait for something to become true."""
         deadline = time.monotonic() + seconds
         while not condition():
             if time.monotonic() > deadline:
                 self.fail('in vain: %s, %s' % (
                     self.cloud.converters(), self.cloud.staged()))
-            time.sleep(0.02)
+            time.sleep(0.05)
 
     def status(self, image_id):
         """The image's status."""

@@ -12,6 +12,7 @@
 
 """What the tests of migrations have in common."""
 
+import contextlib
 import dataclasses
 import hashlib
 import io
@@ -25,6 +26,7 @@ import unittest
 
 from testtools import content
 
+from testbed.clouds import cloud
 from testbed.clouds import haproxy
 from testbed.clouds import keystone
 from testbed.images import archive
@@ -36,7 +38,7 @@ from tests.functional import base
 
 COMMAND = (sys.executable, '-m', 'glance_xs_convert.cli.main')
 #: No call of the command takes longer, in seconds.
-PATIENCE = 300
+PATIENCE = 900
 SOURCE = 'xs_convert_source_image'
 REPLACED_BY = 'xs_convert_replaced_by'
 
@@ -161,6 +163,25 @@ class MigrateCase(base.ImportCase):
         self.assertEqual(status, ended.status, ended.stderr)
         return ended
 
+    @contextlib.contextmanager
+    def standstill(self, count=1):
+        """Let conversions begin, but not end, before this is left.
+
+        :param count: how many have begun when it is entered
+        """
+        stopped = set()
+
+        def has_begun():
+            stopped.update(self.cloud.hang_converters())
+            return len(self.cloud.converters()) >= count
+
+        try:
+            wait_for(has_begun)
+            stopped.update(self.cloud.hang_converters())
+            yield
+        finally:
+            cloud.resume(stopped)
+
     def states(self, **options):
         """The state of each old image."""
         ended = self.end(self.start('list', '-f', 'json', **options))
@@ -197,11 +218,19 @@ class MigrateCase(base.ImportCase):
         return new
 
     def assert_tidy(self):
-        """Stores and staging areas hold nothing but images' data."""
-        self.assertEqual(
-            sorted(image.id for image in self.all_images() if image.size),
-            self.cloud.stored())
-        self.assertEqual([], self.cloud.staged())
+        """Stores and staging areas hold nothing but images' data.
+
+        If an image was deleted while it was imported, its data goes a moment
+        later.
+        """
+        expected = sorted(image.id for image in self.all_images()
+                          if image.size)
+        deadline = time.monotonic() + PATIENCE
+        while ((expected, []) != (self.cloud.stored(), self.cloud.staged())
+               and time.monotonic() < deadline):
+            time.sleep(0.1)
+        self.assertEqual((expected, []),
+                         (self.cloud.stored(), self.cloud.staged()))
 
 
 def wait_for(condition, seconds=PATIENCE):

@@ -75,10 +75,12 @@ class TestNoSpace(faults.FaultCase):
         other = self.staging / 'of somebody else'
         with self.new_image(slow.name) as image_id:
             self.begin(image_id, slow.data)
+            hanging = self.cloud.hang_converters()
             with (other.open('wb', buffering=0) as file,
                   contextlib.suppress(OSError)):
                 while file.write(bytes(4096)):
                     file.flush()
+            cloud.resume(hanging)
             task = cloud.wait_for_import(self.client, image_id)
             other.unlink()
             self.assert_refused(image_id, task, 'space for the raw disk')
@@ -112,7 +114,8 @@ class TestKilledConverter(faults.FaultCase):
         """How long an undisturbed conversion takes, in seconds."""
         with self.new_image('undisturbed') as image_id:
             self.begin_web_download(image_id, image.data)
-            self.wait_until(self.cloud.converters)
+            self.wait_until(lambda: self.cloud.converters()
+                            or self.status(image_id) == 'active')
             start = time.monotonic()
             self.wait_until(lambda: not self.cloud.converters())
             duration = time.monotonic() - start
@@ -126,7 +129,8 @@ class TestKilledConverter(faults.FaultCase):
         :returns: whether it still ran then
         """
         self.begin_web_download(image_id, image.data)
-        self.wait_until(self.cloud.converters)
+        self.wait_until(lambda: self.cloud.converters()
+                        or self.status(image_id) == 'active')
         time.sleep(delay)
         converters = self.cloud.converters()
         for pid in converters:
@@ -163,9 +167,10 @@ class TestInterrupted(faults.FaultCase):
                 self.assert_imports(image_id, small)
 
     def test_image_is_deleted(self):
-        with self.new_image(self.slow.name) as image_id:
-            self.begin(image_id, self.slow.data)
-        self.wait_until(lambda: not self.cloud.converters(), 5)
+        endless = faults.endless()
+        with self.new_image(endless.name) as image_id:
+            self.begin(image_id, endless.data)
+        self.wait_until(lambda: not self.cloud.converters(), faults.SOON)
         self.wait_until(lambda: not self.cloud.staged())
         self.assert_stored([])
 
@@ -182,12 +187,13 @@ class TestInterrupted(faults.FaultCase):
 
     def assert_stops(self, statement):
         """The import ends when the operator does this to its task."""
-        with self.new_image(self.slow.name) as image_id:
-            converters = self.begin(image_id, self.slow.data)
+        endless = faults.endless()
+        with self.new_image(endless.name) as image_id:
+            converters = self.begin(image_id, endless.data)
             self.cloud.change_database(
                 (statement + ' WHERE image_id = %s', image_id))
             self.wait_until(lambda: not any(map(services.command_line,
-                                                converters)), 5)
+                                                converters)), faults.SOON)
             self.wait_until(lambda: not self.cloud.staged())
             self.wait_until(lambda: self.status(image_id) == 'queued')
             self.wait_until(
@@ -205,16 +211,16 @@ class TestInterrupted(faults.FaultCase):
 class TestHang(faults.FaultCase):
     """The staging area does not answer any more."""
 
-    OPTIONS = {'xs_convert': {'progress_timeout': 10}}
+    OPTIONS = {'xs_convert': {'progress_timeout': 30}}
 
     def test_converter_hangs(self):
-        slow = faults.slow()
-        with self.new_image(slow.name) as image_id:
-            for pid in self.begin(image_id, slow.data):
-                os.kill(pid, signal.SIGSTOP)
+        endless = faults.endless()
+        with self.new_image(endless.name) as image_id:
+            self.begin(image_id, endless.data)
+            self.cloud.hang_converters()
             task = cloud.wait_for_import(self.client, image_id)
             self.assert_refused(image_id, task,
-                                'made no progress for 10 seconds')
+                                'made no progress for 30 seconds')
             self.assertEqual([], self.cloud.converters())
             self.assert_imports(image_id, archives.small())
 

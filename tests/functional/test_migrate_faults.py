@@ -13,7 +13,6 @@
 """Migrations that something gets in the way of."""
 
 import collections
-import contextlib
 import os
 import random
 import signal
@@ -31,12 +30,15 @@ from tests.functional import migrations
 KILLS = int(os.environ.get('XS_CONVERT_KILLS', '4'))
 SEED = os.environ.get('XS_CONVERT_SEED', 'kill')
 #: For how long a token is good.
-TOKEN_SECONDS = int(os.environ.get('XS_CONVERT_TOKEN_SECONDS', '10'))
+TOKEN_SECONDS = int(os.environ.get('XS_CONVERT_TOKEN_SECONDS', '30'))
 #: Before release 33, Glance does not tell why an import from another Glance
 #: failed.
 TOLD = () if cloud.RELEASE >= 33 else ('--method', 'glance-direct')
-#: An import that is dead is given up after this time, in seconds.
-DEADLINE = '15'
+#: An import that is dead is given up after this time, in seconds. Those that
+#: are alive can wait for others, and say nothing new meanwhile.
+DEADLINE = '60'
+#: Glance itself ends a converter from which it hears nothing for a minute.
+STUCK_DEADLINE = '45'
 
 
 class TestKilledCommand(migrations.MigrateCase):
@@ -131,15 +133,15 @@ class TestOthers(migrations.MigrateCase):
         slow = faults.slow()
         old_id = self.store(slow)
         process = self.start('run')
-        migrations.wait_for(self.cloud.converters)
-        process.send_signal(signal.SIGINT)
-        time.sleep(0.5)
-        process.send_signal(signal.SIGTERM)
-        ended = self.end(process)
-        self.assertEqual(1, ended.status)
-        self.assertIn('next run', ended.stderr)
-        self.assertNotIn(migrations.REPLACED_BY,
-                         self.admin.images.get(old_id))
+        with self.standstill():
+            process.send_signal(signal.SIGINT)
+            time.sleep(0.5)
+            process.send_signal(signal.SIGTERM)
+            ended = self.end(process)
+            self.assertEqual(1, ended.status)
+            self.assertIn('next run', ended.stderr)
+            self.assertNotIn(migrations.REPLACED_BY,
+                             self.admin.images.get(old_id))
         self.migrate('run')
         self.assert_replaced(old_id, slow)
 
@@ -149,11 +151,12 @@ class TestOthers(migrations.MigrateCase):
                              os_version='1', tags=['old'])
         deleted = self.store(slow)
         process = self.start('run', '-f', 'json')
-        migrations.wait_for(self.cloud.converters)
-        self.client.images.update(changed, name='after', os_version='2',
-                                  remove_props=['os_distro'], more='new')
-        self.client.image_tags.update(changed, 'new')
-        self.client.images.delete(deleted)
+        with self.standstill(2):
+            self.client.images.update(
+                changed, name='after', os_version='2',
+                remove_props=['os_distro'], more='new')
+            self.client.image_tags.update(changed, 'new')
+            self.client.images.delete(deleted)
         ended = self.end(process)
         new = self.assert_replaced(changed, slow)
         self.assertEqual(('after', '2', 'new', ['new', 'old']),
@@ -167,10 +170,10 @@ class TestOthers(migrations.MigrateCase):
     def test_what_a_deleted_image_left_is_removed(self):
         old_id = self.store(faults.slow())
         process = self.start('run')
-        migrations.wait_for(self.cloud.converters)
-        process.kill()
-        self.end(process)
-        self.client.images.delete(old_id)
+        with self.standstill():
+            process.kill()
+            self.end(process)
+            self.client.images.delete(old_id)
         migrations.wait_for(lambda: not self.cloud.converters())
         self.assertEqual(1, len(self.news_of(old_id)))
         self.migrate('run')
@@ -277,16 +280,12 @@ class TestTroubledCloud(migrations.MigrateCase):
     def test_import_that_is_stuck(self):
         slow = faults.slow()
         old_id = self.store(slow)
-        process = self.start('run', '--deadline', DEADLINE)
-        stopped = migrations.wait_for(self.cloud.converters)
-        for pid in stopped:
-            os.kill(pid, signal.SIGSTOP)
+        process = self.start('run', '--deadline', STUCK_DEADLINE)
+        stopped = migrations.wait_for(self.cloud.hang_converters)
         try:
             ended = self.end(process)
         finally:
-            for pid in stopped:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGCONT)
+            cloud.resume(stopped)
         self.assertEqual(0, ended.status, ended.stderr)
         self.assert_replaced(old_id, slow)
 

@@ -15,10 +15,10 @@
 import itertools
 import os
 import random
+import re
 import time
 
-from testtools import content
-
+from glance_xs_convert.migrate import importing
 from glance_xs_convert.migrate import names
 
 from testbed.clouds import failing
@@ -29,8 +29,9 @@ from tests.functional import migrations
 #: How often the command is killed while requests fail.
 KILLS = int(os.environ.get('XS_CONVERT_KILLS', '4'))
 SEED = os.environ.get('XS_CONVERT_SEED', 'requests')
-#: What stands still is taken over in this time, in seconds.
-TAKEN_OVER = 120
+#: What stands still is taken over in this time, in seconds, also on a busy
+#: machine: Glance would keep an image locked for an hour.
+TAKEN_OVER = 450
 METHODS = ('glance-download', 'glance-direct')
 #: The requests that change something, and how each of them can fail.
 CHANGES = ('create', 'stage', 'import', 'patch', 'members', 'delete')
@@ -52,6 +53,15 @@ class RequestCase(migrations.MigrateCase):
         self.client.image_members.create(old_id, 'a project')
         return old_id
 
+    def assert_no_standstill(self, ended, count):
+        """No image has waited for somebody who is not there any more."""
+        found = re.findall(r': done after (?:(\d+) min )?(\d+) s,',
+                           ended.stderr)
+        self.assertEqual(count, len(found), ended.stderr)
+        for minutes, seconds in found:
+            self.assertLess(60 * int(minutes or 0) + int(seconds),
+                            importing.STANDSTILL, ended.stderr)
+
 
 class TestFailingRequests(RequestCase):
     """A request fails, before or after Glance has done what it asks for."""
@@ -67,23 +77,19 @@ class TestFailingRequests(RequestCase):
             images[old_id] = tiny
         self.cloud.failing.plan('create', 500, when='after', times=2)
         self.cloud.failing.plan('create', 'cut', when='before', times=2)
-        start = time.monotonic()
-        self.migrate('run', '--method', 'glance-direct')
-        seconds = time.monotonic() - start
+        ended = self.migrate('run', '--method', 'glance-direct')
         for old_id, image in images.items():
             self.assert_replaced(old_id, image)
-        self.addDetail('seconds', content.text_content(str(seconds)))
-        self.assertLess(seconds, 10 * len(images))
+        self.assert_no_standstill(ended, len(images))
 
     def test_upload_that_the_database_does_not_record(self):
         """Glance answers 500, and each further upload 409."""
         tiny = migrations.tiny()
         old_id = self.store(tiny)
         self.cloud.failing.plan('stage', 'database', skip=1)
-        start = time.monotonic()
-        self.migrate('run', '--method', 'glance-direct')
+        ended = self.migrate('run', '--method', 'glance-direct')
         self.assertEqual('database', self.cloud.failing.made()[0]['kind'])
-        self.assertLess(time.monotonic() - start, 60)
+        self.assert_no_standstill(ended, 1)
         self.assert_replaced(old_id, tiny)
 
     def test_download_that_is_cut(self):

@@ -76,7 +76,7 @@ class RecoveryCase(faults.FaultCase):
 
     OPTIONS = {'edit_paste': cloud.with_upload_filter}
     #: How long recovery may take from the moment in which Glance is up.
-    SOON = 60
+    SOON = 300
 
     def assert_no_tickets(self):
         """Glance itself takes a moment to find out that an import is over."""
@@ -223,8 +223,8 @@ class TestKilledAnywhereWithRBD(TestKilledAnywhere):
              Kind('web-download', ('fast', 'vault')),
              Kind('glance-direct', ('vault', 'fast')))
     # Ceph takes a client that was killed for alive for 30 s, and what fails
-    # because Ceph is slow to answer is tried again 30 s later.
-    SOON = 180
+    # because Ceph is slow to answer is tried again 30 s and 60 s later.
+    SOON = 600
 
     @classmethod
     def setUpClass(cls):
@@ -237,13 +237,14 @@ class TestKilledAnywhereWithRBD(TestKilledAnywhere):
         kind = self.KINDS[0]
         with self.new_image('copied') as image_id:
             self.begin_import(image_id, kind)
-            self.wait_until(
-                lambda: image_id in self.cloud.stored('vault'), 60)
+            self.wait_until(lambda: image_id in self.cloud.stored('vault'))
             self.cloud.kill_glance()
             is_complete = self.cloud.ceph.is_complete(
                 self.cloud.pool('vault'), image_id)
             self.cloud.restart_glance()
             if is_complete:
+                self.wait_for_recovery(image_id)
+                self.assert_no_tickets()
                 self.skipTest('the copy was complete too soon')
             self.assert_set_back(image_id, 'copying')
             self.assert_no_tickets()
@@ -251,9 +252,10 @@ class TestKilledAnywhereWithRBD(TestKilledAnywhere):
     def test_while_ceph_creates_the_image(self):
         """Its name is taken then, although the image is not found."""
         kind = self.KINDS[0]
+        self.image = faults.endless()
         with self.new_image('half created') as image_id:
             self.begin_import(image_id, kind)
-            self.wait_until(self.cloud.converters, 60)
+            self.wait_until(self.cloud.converters)
             self.cloud.kill_glance()
             self.assertEqual([], self.cloud.stored('vault'))
             self.cloud.ceph.create_half(self.cloud.pool('vault'), image_id)
@@ -274,6 +276,7 @@ class TestKilledConverting(RecoveryCase):
     def setUp(self):
         super().setUp()
         self.slow = faults.slow()
+        self.endless = faults.endless()
         self.rng = random.Random(SEED)
 
     def kill(self, image_id, at):
@@ -281,13 +284,11 @@ class TestKilledConverting(RecoveryCase):
 
         :param at: after how many seconds
         """
-        converters = self.begin(image_id, self.slow.data)
+        converters = self.begin(image_id, self.endless.data)
         time.sleep(at)
         self.cloud.kill_glance()
-        killed = time.monotonic()
         self.wait_until(lambda: not any(map(services.command_line,
-                                            converters)))
-        self.assertLess(time.monotonic() - killed, 5)
+                                            converters)), faults.SOON)
         self.assertEqual([], [name for name in self.cloud.staged()
                               if not name.startswith(image_id)])
         self.assertEqual([], self.cloud.stored())
@@ -296,12 +297,14 @@ class TestKilledConverting(RecoveryCase):
 
     def kill_at_once(self, image_id):
         """Kill Glance and its converter, which does not get to clean up."""
-        converters = self.begin(image_id, self.slow.data)
-        for pid in converters:
-            os.kill(pid, signal.SIGSTOP)
+        self.begin(image_id, self.endless.data)
+        hanging = self.cloud.hang_converters()
         self.cloud.kill_glance()
-        for pid in converters:
-            os.kill(pid, signal.SIGKILL)
+        for pid in hanging:
+            # The copy is killed with the other one.
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self.wait_until(lambda: not any(map(services.is_alive, hanging)))
         left = self.cloud.staged()
         self.assertEqual(2, len(left))
         self.assertTrue(all(name.startswith(image_id) for name in left))
@@ -327,14 +330,10 @@ class TestKilledConverting(RecoveryCase):
         """
         task = self.wait_for_recovery(image_id)
         self.assert_refused(image_id, task, re.escape(MESSAGE))
-        self.assertIn(by.replace('%s', image_id),
-                      self.cloud.log.read_text(errors='replace'))
+        # It is logged a moment after the image is released.
+        self.wait_until(lambda: by.replace(
+            '%s', image_id) in self.cloud.log.read_text(errors='replace'))
         self.assert_imports(image_id, archives.small())
-
-    def own_turns(self):
-        """The directory that Glance has made for its tickets."""
-        directory, = self.turns.iterdir()
-        return directory
 
     def test_image_is_imported_again(self):
         """Any import lets it go."""
@@ -404,6 +403,9 @@ class TestKilledConverting(RecoveryCase):
                 for row in json.loads(ended.stdout)]
 
     def test_by_hand(self):
+        # Nothing else is left to be recovered.
+        self.import_another()
+        self.assert_no_tickets()
         with self.new_image('killed') as image_id:
             with self.glance_down(image_id):
                 expected = [(image_id, 'returning the image to queued')]

@@ -21,6 +21,7 @@ import pathlib
 import re
 import subprocess
 import tempfile
+import time
 import unittest
 
 from testbed.clouds import cloud
@@ -62,6 +63,8 @@ class TestUpload(uploads.UploadCase):
             self.assertIn(self.client.images.get(image_id).status,
                           ('uploading', 'importing', 'active'))
             self.wait_for_status(image_id, 'active')
+            # Glance has not done with it yet.
+            cloud.wait_for_import(self.client, image_id)
 
     def test_store(self):
         small = archives.small()
@@ -201,6 +204,7 @@ class TestInterruptions(uploads.UploadCase):
                     connection.sendall(body)
                     self.wait_for_status(image_id, 'uploading')
                 self.wait_for_status(image_id, 'queued')
+                self.wait_for_uploads()
                 self.assert_queued(image_id)
                 task = self.upload(image_id, small.data)
                 self.assert_converted(image_id, task, small)
@@ -220,6 +224,13 @@ class TestInterruptions(uploads.UploadCase):
                 self.assertIn(b' 204 ', connection.recv(1000))
             task = cloud.wait_for_import(self.client, image_id)
             self.assert_converted(image_id, task, small)
+
+    def wait_for_staged(self, image_id):
+        """Wait until there is a file for the image's data."""
+        deadline = time.monotonic() + uploads.SECONDS
+        while image_id not in self.cloud.staged():
+            self.assertLess(time.monotonic(), deadline)
+            time.sleep(0.02)
 
     def test_uploads_at_once(self):
         small = archives.small()
@@ -245,6 +256,8 @@ class TestInterruptions(uploads.UploadCase):
                 'Content-Length: %d' % len(small.data)) as connection:
             connection.sendall(small.data[:half])
             self.wait_for_status(image_id, 'uploading')
+            # Glance opens the file after it has said so.
+            self.wait_for_staged(image_id)
             self.client.images.delete(image_id)
             connection.sendall(small.data[half:])
             self.assertIn(b' 404 ', connection.recv(1000))
@@ -388,6 +401,11 @@ class TestQuota(uploads.UploadCase):
 
     LIMITS = {'image_size_total': 1, 'image_stage_total': 1000,
               'image_count_total': 100, 'image_count_uploading': 100}
+
+    @classmethod
+    def get_cloud(cls, **options):
+        # No other class is to have these limits.
+        return cls.start_cloud(**options)
 
     @classmethod
     def setUpClass(cls):

@@ -18,10 +18,12 @@ import socket
 import time
 from urllib import parse
 
+from glance_xs_convert.recovery import tickets
+
 from testbed.clouds import cloud
 from tests.functional import base
 
-SECONDS = 30
+SECONDS = 300
 
 
 def pieces(data, size=100_000):
@@ -87,6 +89,18 @@ class UploadCase(base.ImportCase):
             time.sleep(0.1)
             status = self.client.images.get(image_id).status
         return status
+
+    def wait_for_uploads(self):
+        """Wait until no request uploads any more.
+
+        One whose connection breaks ends a moment after the image is queued
+        again, and until then Glance takes no other data for the image.
+        """
+        deadline = time.monotonic() + SECONDS
+        while any(name.endswith(tickets.UPLOAD_SUFFIX)
+                  for name in self.cloud.tickets()):
+            self.assertLess(time.monotonic(), deadline)
+            time.sleep(0.1)
 
     def assert_queued(self, image_id):
         """The image waits for data and there is none in staging."""

@@ -164,13 +164,15 @@ class ConvertCase(DiskCase):
         Whatever comes of it, no file stays open and no thread runs on.
         """
         source = self.source(data)
-        before = open_files(), threading.active_count()
+        before = open_files()
+        threads = {*threading.enumerate()}
         signal.alarm(PATIENCE)
         try:
             return api.convert(source, str(self.target), **options)
         finally:
             signal.alarm(0)
-            self.assertEqual(before, (open_files(), self.threads(before[1])))
+            self.assertEqual((before, set()),
+                             (open_files(), self.new_threads(threads)))
 
     @contextlib.contextmanager
     def memory(self, size):
@@ -185,12 +187,17 @@ class ConvertCase(DiskCase):
         finally:
             resource.setrlimit(resource.RLIMIT_AS, limits_before)
 
-    def threads(self, wanted):
-        """How many threads run, once those had time to end that will."""
-        end = time.monotonic() + 5
-        while threading.active_count() > wanted and time.monotonic() < end:
+    def new_threads(self, before):
+        """The threads that have begun, once those had time to end that will.
+
+        :param before: the threads that there were before
+        """
+        end = time.monotonic() + PATIENCE
+        while found := {*threading.enumerate()} - before:
+            if time.monotonic() > end:
+                break
             time.sleep(0.01)
-        return threading.active_count()
+        return found
 
     def assert_converts(self, layers, data=None, **options):
         """Check the disk that comes out against the model.

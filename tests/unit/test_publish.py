@@ -38,7 +38,7 @@ from glance_xs_convert import publish
 with publish.new_file(sys.argv[1]) as descriptor:
     os.write(descriptor, b'half')
     print('begun', flush=True)
-    time.sleep(60)
+    time.sleep(600)
 '''
 
 
@@ -191,7 +191,7 @@ class NewFile(FilesCase):
         with (mock.patch.object(publish, '_write_starter', lambda: begin),
               mock.patch.object(publish, '_WRITEBACK_INTERVAL', 0.001),
               publish.new_file(self.target) as descriptor):
-            self.assertTrue(seen.wait(60))
+            self.assertTrue(seen.wait(cases.PATIENCE))
         self.assertEqual((descriptor, 0, 0, 2), calls[0])
         before = len(calls)
         time.sleep(0.05)

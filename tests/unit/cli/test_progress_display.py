@@ -55,9 +55,13 @@ class Shown(unittest.TestCase):
 
     def setUp(self):
         super().setUp()
-        threads = threading.active_count()
-        self.addCleanup(
-            lambda: self.assertEqual(threads, threading.active_count()))
+        # Those of other tests may end meanwhile.
+        self.threads = {*threading.enumerate()}
+        self.addCleanup(lambda: self.assertEqual(set(), self.new_threads()))
+
+    def new_threads(self):
+        """The threads that have begun in this test."""
+        return {*threading.enumerate()} - self.threads
 
     def test_lines(self):
         lines = seen('layer', wanted=True).splitlines()
@@ -84,7 +88,7 @@ class Shown(unittest.TestCase):
                                  (True, False)):
             stream = Stream(terminal)
             with progress_display.shown(progress.Progress(), stream, wanted):
-                self.assertEqual(1, threading.active_count())
+                self.assertEqual(set(), self.new_threads())
             self.assertEqual('', stream.getvalue())
 
     def test_error_ends_it(self):

@@ -151,6 +151,8 @@ class Address(base.CommandCase):
 
 
 class _Server(http.server.ThreadingHTTPServer):
+    # No thread of this test disturbs the next one.
+    daemon_threads = False
 
     def handle_error(self, *arguments):
         """Expect clients to hang up."""

@@ -218,11 +218,13 @@ class Scratch(base.StandInCase):
             f'"/disks/o", settings.Settings(tool={self.tool!r}, '
             f'inspector={self.inspector!r}, scratch={str(self.scratches)!r}),'
             ' python=sys.executable, on_progress=tell)\n')
+        deadline = time.monotonic() + cases.PATIENCE
         while not processes.running(seconds):
+            self.assertLess(time.monotonic(), deadline)
             time.sleep(0.05)
         program.kill()
         program.wait()
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + cases.PATIENCE
         while processes.running(seconds) or any(self.scratches.iterdir()):
             self.assertLess(time.monotonic(), deadline)
             time.sleep(0.05)

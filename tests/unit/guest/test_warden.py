@@ -83,16 +83,16 @@ class Warden(cases.ScratchCase):
         self.assertEqual(b'over\n', process.stdout.read())
 
     def test_nothing_is_left_when_the_tool_ends(self):
-        for number, program in enumerate((_WITH, _WITHOUT)):
-            seconds = f'9871{number}.5'
+        for program in (_WITH, _WITHOUT):
+            seconds = processes.unmistakable()
             process = self.begin(program, f'setsid sleep {seconds} &'
                                           'sleep 0.2')
             self.assertEqual(0, process.wait(cases.PATIENCE))
             self.assertEqual([], processes.running(seconds))
 
     def test_parent_is_gone(self):
-        for number, program in enumerate((_WITH, _WITHOUT)):
-            seconds = f'9872{number}.5'
+        for program in (_WITH, _WITHOUT):
+            seconds = processes.unmistakable()
             process = self.begin(program, _LEAVES.format(seconds, seconds))
             self.wait_for(
                 lambda: len(processes.running(seconds)) == 2)  # noqa: B023
@@ -103,18 +103,20 @@ class Warden(cases.ScratchCase):
 
     def test_parent_has_had_enough(self):
         """It removes the directory itself, if it wants to."""
-        process = self.begin(_WITH, 'exec sleep 98730.5')
-        self.wait_for(lambda: processes.running('98730.5'))
+        seconds = processes.unmistakable()
+        process = self.begin(_WITH, f'exec sleep {seconds}')
+        self.wait_for(lambda: processes.running(seconds))
         process.stdin.write(b'.')
         self.assertEqual(137, process.wait(cases.PATIENCE))
-        self.assertEqual([], processes.running('98730.5'))
+        self.assertEqual([], processes.running(seconds))
         self.assertTrue((self.scratch / 'scratch').exists())
 
     def test_warden_is_killed(self):
-        process = self.begin(_WITHOUT, 'exec sleep 98740.5')
-        self.wait_for(lambda: processes.running('98740.5'))
+        seconds = processes.unmistakable()
+        process = self.begin(_WITHOUT, f'exec sleep {seconds}')
+        self.wait_for(lambda: processes.running(seconds))
         process.kill()
-        self.wait_for(lambda: not processes.running('98740.5'))
+        self.wait_for(lambda: not processes.running(seconds))
 
     def test_network_leads_nowhere(self):
         process = self.begin(_WITH, 'cat /proc/net/dev | wc -l')

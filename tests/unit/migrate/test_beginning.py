@@ -23,6 +23,8 @@ from unittest import mock
 from glance_xs_convert import exceptions
 from glance_xs_convert.migrate import beginning
 
+from tests.unit import cases
+
 MIB = 1 << 20
 
 
@@ -68,7 +70,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def silent(self):
         self._begin()
-        self.server.released.wait(30)
+        self.server.released.wait(cases.PATIENCE)
 
     def missing(self):
         self.send_error(404)
@@ -105,7 +107,8 @@ class Beginning(unittest.TestCase):
         self.server.sent = 0
         self.server.ended = threading.Event()
         self.server.released = threading.Event()
-        self.server.daemon_threads = True
+        # No thread of this test disturbs the next one.
+        self.server.daemon_threads = False
         threading.Thread(target=self.server.serve_forever, args=(0.05,),
                          daemon=True).start()
         self.addCleanup(self.server.server_close)
@@ -177,13 +180,13 @@ class Beginning(unittest.TestCase):
     def test_hangs_up_early(self):
         """The server cannot send on when the reader has enough."""
         self.assertLessEqual(MIB, len(self.read('endless', MIB)))
-        self.assertTrue(self.server.ended.wait(30))
+        self.assertTrue(self.server.ended.wait(cases.PATIENCE))
         self.assertLess(self.server.sent, 100 * MIB)
 
     def test_endless(self):
         with mock.patch.object(beginning, 'MOST', 3 * MIB):
             self.assertEqual(bytes(3 * MIB), self.read('endless'))
-        self.assertTrue(self.server.ended.wait(30))
+        self.assertTrue(self.server.ended.wait(cases.PATIENCE))
 
     def test_too_slow(self):
         with mock.patch.object(beginning, 'MAX_TIME', 0.1):

@@ -28,7 +28,7 @@ import time
 from glance_xs_convert.plugin import shutdown
 
 def ask():
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 300
     while time.monotonic() < deadline:
         if shutdown.has_begun():
             print('has begun')

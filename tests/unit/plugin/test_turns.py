@@ -28,7 +28,7 @@ from glance_xs_convert.recovery import tickets
 from tests.unit import cases
 
 #: So long may it take until something has come about, in seconds.
-SOON = 20
+SOON = cases.PATIENCE
 
 #: Has its turn until it is killed; its argument is the directory.
 HOLDER = '''
@@ -147,6 +147,7 @@ class Order(TurnsCase):
     def test_ticket_that_is_late(self):
         """Somebody else comes while a ticket is about to be seen."""
         drawing, second = threading.Event(), threading.Event()
+        over = threading.Event()
         rename = os.rename
 
         def late(source, target):
@@ -156,9 +157,13 @@ class Order(TurnsCase):
             rename(source, target)
 
         def take():
-            with self.turn(1):
-                second.set()
-                time.sleep(2)
+            try:
+                with self.turn(1):
+                    second.set()
+                    # Who has a turn keeps it until the other one has seen it.
+                    over.wait(SOON)
+            finally:
+                over.set()
 
         with (mock.patch.object(tickets.os, 'rename', late),
               futures.ThreadPoolExecutor(2) as pool):

@@ -18,6 +18,7 @@ import threading
 import time
 from unittest import mock
 
+from tests.unit import cases
 from tests.unit.plugin import base
 from tests.unit.recovery import calls
 
@@ -41,15 +42,15 @@ class KeeperCase(base.GlanceCase):
         def run():
             self.claim()
             begun.set()
-            end.wait(60)
+            end.wait(cases.PATIENCE)
         thread = threading.Thread(target=calls.in_glance, args=[run])
         thread.start()
-        begun.wait(60)
+        begun.wait(cases.PATIENCE)
         try:
             yield
         finally:
             end.set()
-            thread.join(60)
+            thread.join(cases.PATIENCE)
 
     def begin_import(self, request_id='req-1'):
         self.image_id = self.new_image()
@@ -333,7 +334,7 @@ class Thread(KeeperCase):
             keeper.Keeper, 'check', self.check))
 
     def check(self):
-        self.go_on.wait(60)
+        self.go_on.wait(cases.PATIENCE)
         self.checks.append(time.monotonic())
         if len(self.checks) % 3 == 0:
             # It ends the thread, and nothing else.
@@ -347,14 +348,14 @@ class Thread(KeeperCase):
             started.start()
         self.go_on.set()
         self.assertTrue(started._thread.daemon)
-        started._thread.join(20)
+        started._thread.join(cases.PATIENCE)
         self.assertEqual(3, len(self.checks))
 
     def test_is_started_again(self):
         started = keeper.Keeper(keeping.tickets)
         for count in (3, 6):
             started.start()
-            started._thread.join(20)
+            started._thread.join(cases.PATIENCE)
             self.assertEqual(count, len(self.checks))
 
     def test_cannot_be_started(self):
@@ -364,5 +365,5 @@ class Thread(KeeperCase):
                                side_effect=RuntimeError("can't start")):
             started.start()
         started.start()
-        started._thread.join(20)
+        started._thread.join(cases.PATIENCE)
         self.assertEqual(3, len(self.checks))

@@ -17,6 +17,7 @@ import unittest
 
 from glance_xs_convert.recovery import runs
 
+from tests.unit import cases
 from tests.unit.recovery import calls
 
 
@@ -38,14 +39,14 @@ class Runs(unittest.TestCase):
         def call():
             found.append(runs.current())
             begun.set()
-            go_on.wait(20)
+            go_on.wait(cases.PATIENCE)
 
         thread = threading.Thread(target=calls.in_glance, args=[call])
         thread.start()
-        begun.wait(20)
+        begun.wait(cases.PATIENCE)
         self.assertFalse(found[0].is_over())
         go_on.set()
-        thread.join(20)
+        thread.join(cases.PATIENCE)
         self.assertTrue(found[0].is_over())
 
     def test_call_that_ends_with_an_error(self):

@@ -20,6 +20,8 @@ import unittest
 
 from glance_xs_convert.converter.streams import read_ahead
 
+from tests.unit import cases
+
 DATA = random.Random('ahead').randbytes(100_000)
 
 
@@ -27,9 +29,9 @@ class ReadAhead(unittest.TestCase):
 
     def setUp(self):
         super().setUp()
-        before = threading.active_count()
+        before = {*threading.enumerate()}
         self.addCleanup(lambda: self.assertEqual(
-            before, threading.active_count()))
+            set(), {*threading.enumerate()} - before))
 
     def test_all_chunks_come(self):
         with read_ahead.ReadAhead(
@@ -52,7 +54,7 @@ class ReadAhead(unittest.TestCase):
             return b'x' * size
 
         with read_ahead.ReadAhead(read, chunk_size=10, chunks=2) as chunks:
-            self.assertTrue(full.wait(10))
+            self.assertTrue(full.wait(cases.PATIENCE))
             self.assertFalse(threading.Event().wait(0.1))
             self.assertEqual([10] * 3, asked)
             self.assertEqual(b'x' * 10, next(chunks))
