@@ -57,6 +57,7 @@ class Keystone:
         self._database = database
         self._options: dict[str, dict[str, typing.Any]] = {
             'fernet_tokens': {'key_repository': directory / 'fernet'},
+            'cache': {'enabled': True, 'backend': 'dogpile.cache.memory'},
             'identity': {'password_hash_rounds': 4},
             'token': {'expiration': token_seconds},
         }
