@@ -35,7 +35,6 @@ import subprocess
 import sys
 import sysconfig
 import time
-import typing
 
 from glance_xs_convert import exceptions
 from glance_xs_convert.guest import readiness
@@ -43,6 +42,7 @@ from glance_xs_convert.guest import settings
 from testbed.clouds import cloud as cloud_
 from testbed.clouds import file_server
 from testbed.clouds import services
+from testbed.guests import adapting
 from testbed.guests import debian
 from testbed.guests import machine
 from testbed.guests import wrapping
@@ -373,7 +373,8 @@ def demonstrate(stack: contextlib.ExitStack,
     start = time.monotonic()
     cloud = stack.enter_context(cloud_.Cloud(
         edit_paste=cloud_.with_upload_filter, sources=[files.url], demo=True,
-        detach=arguments.keep, **(adapting() if adapts else {})))
+        detach=arguments.keep,
+        **(adapting.options(GUEST_SECONDS) if adapts else {})))
     directory = cloud.directory / 'demo'
     directory.mkdir()
     demo = Demo(cloud, directory, files, arguments.keep)
@@ -421,11 +422,7 @@ def obstacle_to_guests(is_wanted: bool) -> str | None:
     :param is_wanted: whether one is to be adapted without KVM, too
     :raises Failed: it cannot be done
     """
-    missing = [*debian.missing_tools(), *machine.missing(),
-               *(tool for tool in (settings.TOOL, settings.INSPECTOR,
-                                   settings.QEMU_IMG)
-                 if not settings.find(tool))]
-    if missing:
+    if missing := adapting.missing():
         sentence = 'This is missing: %s.' % ', '.join(missing)
         if is_wanted:
             raise Failed(sentence)
@@ -433,7 +430,7 @@ def obstacle_to_guests(is_wanted: bool) -> str | None:
     if is_wanted:
         return None
     tried = settings.Settings(start_timeout=APPLIANCE_SECONDS,
-                              libguestfs=dict(libguestfs_settings()))
+                              libguestfs=adapting.libguestfs())
     if tried.may_use_kvm:
         try:
             readiness.start_appliance(tried, python=sys.executable)
@@ -443,21 +440,6 @@ def obstacle_to_guests(is_wanted: bool) -> str | None:
             return None
     return ("libguestfs' virtual machine does not start with KVM here, and "
             'without, it takes half an hour or more: tox -e demo -- --guest')
-
-
-def libguestfs_settings() -> abc.Iterable[tuple[str, str]]:
-    """Return the variables of the environment that are libguestfs'."""
-    return [item for item in os.environ.items()
-            if item[0].startswith(settings.PREFIX)]
-
-
-def adapting() -> dict[str, typing.Any]:
-    """Return what makes a cloud adapt guests."""
-    libguestfs = ','.join('%s:%s' % item for item in libguestfs_settings())
-    return {
-        'image_import_plugins': ('xs_convert', 'xs_adapt'),
-        'options': {'xs_adapt': {'max_time': GUEST_SECONDS, **(
-            {'libguestfs': libguestfs} if libguestfs else {})}}}
 
 
 def explain(cloud: cloud_.Cloud, image: Image) -> None:

@@ -29,9 +29,9 @@ import unittest
 import testtools
 from testtools import content
 
-from glance_xs_convert.guest import settings
 from testbed.clouds import cloud
 from testbed.clouds import file_server
+from testbed.guests import adapting
 from testbed.guests import debian
 from testbed.guests import machine
 from testbed.guests import wrapping
@@ -44,13 +44,7 @@ _DEFAULTS = {'hw_disk_bus': 'virtio', 'hw_vif_model': 'virtio'}
 _EMULATED = {'hw_disk_bus': 'ide', 'hw_vif_model': 'e1000'}
 
 
-def _missing():
-    tools = [settings.TOOL, settings.INSPECTOR, settings.QEMU_IMG]
-    return [*debian.missing_tools(), *machine.missing(),
-            *(tool for tool in tools if not settings.find(tool))]
-
-
-@unittest.skipIf(_missing(), f'missing: {", ".join(_missing())}')
+@unittest.skipIf(adapting.missing(), f'missing: {adapting.missing()}')
 class Boot(testtools.TestCase):
     """None comes up before; all that are promised come up after."""
 
@@ -65,14 +59,8 @@ class Boot(testtools.TestCase):
             pathlib.Path(kept) if kept else cls.scratch / 'guests')
         cls.files = file_server.FileServer()
         cls.addClassCleanup(cls.files.close)
-        libguestfs = ','.join(
-            f'{name}:{value}' for name, value in os.environ.items()
-            if name.startswith('LIBGUESTFS_'))
-        cls.cloud = cloud.Cloud(
-            sources=[cls.files.url],
-            image_import_plugins=('xs_convert', 'xs_adapt'),
-            options={'xs_adapt': {'max_time': _IMPORT_PATIENCE, **(
-                {'libguestfs': libguestfs} if libguestfs else {})}})
+        cls.cloud = cloud.Cloud(sources=[cls.files.url],
+                                **adapting.options(_IMPORT_PATIENCE))
         cls.addClassCleanup(cls.cloud.close)
         cls.cloud.start()
         cls.client = cls.cloud.client()
@@ -88,22 +76,13 @@ class Boot(testtools.TestCase):
         self.client.images.image_import(
             image_id, 'web-download', uri=self.files.add(image_id, path))
         begun = time.monotonic()
-        task = self._wait(image_id)
+        task = cloud.wait_for_import(self.client, image_id, _IMPORT_PATIENCE)
         self.addDetail('import', content.text_content(
             f'{time.monotonic() - begun:.0f} seconds: {task}'))
         self.assertEqual('success', task['status'], task['message'])
         self.assertEqual([], self.cloud.staged())
         return (self.client.images.get(image_id),
                 self.cloud.store_path() / image_id)
-
-    def _wait(self, image_id):
-        deadline = time.monotonic() + _IMPORT_PATIENCE
-        while time.monotonic() < deadline:
-            task = cloud.newest_task(self.client, image_id)
-            if task['status'] in ('success', 'failure'):
-                return task
-            time.sleep(2)
-        return self.fail('the import does not end')
 
     def boot(self, disk, properties):
         found = machine.boot(disk, properties, _PATIENCE)

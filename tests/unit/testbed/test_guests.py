@@ -12,10 +12,13 @@
 
 """Guests' disks, wrapped as XenServer images."""
 
+import os
 import random
 import unittest
+from unittest import mock
 
 from glance_xs_convert import api
+from testbed.guests import adapting
 from testbed.guests import machine
 from testbed.guests import wrapping
 
@@ -54,6 +57,24 @@ class Wrapping(cases.DiskCase):
     def test_content(self):
         self.assertEqual(self.disk.read_bytes(),
                          wrapping.content(self.disk).tobytes())
+
+
+class Adapting(unittest.TestCase):
+
+    def test_options(self):
+        for variables, expected in (
+                ({'HOME': '/root'}, {'max_time': 60}),
+                ({'LIBGUESTFS_DEBUG': '1', 'LIBGUESTFS_TRACE': '0'},
+                 {'max_time': 60, 'libguestfs':
+                  'LIBGUESTFS_DEBUG:1,LIBGUESTFS_TRACE:0'})):
+            with mock.patch.dict(os.environ, variables, clear=True):
+                self.assertEqual({
+                    'image_import_plugins': ('xs_convert', 'xs_adapt'),
+                    'options': {'xs_adapt': expected}}, adapting.options(60))
+
+    def test_missing(self):
+        with mock.patch.dict(os.environ, PATH='/nowhere'):
+            self.assertIn('virt-v2v-in-place', adapting.missing())
 
 
 class Console(unittest.TestCase):
