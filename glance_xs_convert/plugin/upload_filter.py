@@ -31,6 +31,7 @@ import contextlib
 import os
 from typing import Any
 
+from glance.common import exception as glance_exception
 from glance.common import wsgi
 from glance.common import wsgi_app
 from glance import gateway
@@ -241,8 +242,13 @@ def _tidy_up(context: Any, image: dict[str, Any], staged: bool) -> None:
 def _take_back(context: Any, before: dict[str, Any], path: str, staged: bool,
                ) -> None:
     """Remove a staged file unless it belongs to another request."""
-    repo = gateway.Gateway().get_repo(context)
-    image = repo.get(before['id'])
+    # For an administrator, an image is not there only if it was deleted.
+    repo = gateway.Gateway().get_repo(context.elevated())
+    try:
+        image = repo.get(before['id'])
+    except glance_exception.NotFound:
+        staging.remove(path)
+        return
     task = image.extra_properties.get(terms.LOCK)
     if image.status == 'queued':
         staging.remove(path)

@@ -50,8 +50,9 @@ SANDBOXES = (REQUIRED, BEST_EFFORT, OFF)
 
 #: The interval at which the child reports its progress, in seconds.
 REPORT_INTERVAL = 0.5
-#: How long the child may take to end when told to, in seconds.
-GRACE = 5.0
+#: How long the child may take to end when told to, in seconds. It empties the
+#: disk before, and comes last where processors are few.
+GRACE = 15.0
 
 #: The longest line that a child writes, in bytes; all but the result are
 #: shorter. The longest sentence in it, in characters.

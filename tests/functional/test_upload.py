@@ -263,6 +263,24 @@ class TestInterruptions(uploads.UploadCase):
             self.assertIn(b' 404 ', connection.recv(1000))
         self.assertEqual([], self.cloud.staged())
 
+    def test_deleted_before_the_file_is_opened(self):
+        """Glance's own clean-up comes too early, then."""
+        small = archives.small()
+        image_id = self.client.images.create(
+            disk_format='vhd', container_format='ovf').id
+        with self.beginning_of_upload(
+                image_id,
+                'Content-Length: %d' % len(small.data)) as connection:
+            connection.sendall(small.data[:1])
+            self.wait_for_staged(image_id)
+            os.unlink(self.cloud.staging / image_id)
+            self.client.images.delete(image_id)
+            # This is what Glance leaves if it opens the file only now.
+            self.cloud.staging.joinpath(image_id).write_bytes(b'')
+            connection.sendall(small.data[1:])
+            self.assertIn(b' 404 ', connection.recv(1000))
+        self.assertEqual([], self.cloud.staged())
+
 
 class TestAttacks(uploads.UploadCase):
     """Ways to get a XenServer image past the filter."""

@@ -222,3 +222,42 @@ class Helpers(cases.ScratchCase):
             with self.subTest(line):
                 self.scratch.joinpath('test_planted.py').write_text(line)
                 self.assertEqual(1, len(self.wrong(self.scratch)))
+
+
+class Modules(cases.ScratchCase):
+    """Each module that can fail has a test module of its name."""
+
+    def untested(self, package, tests):
+        """The modules of a package with code, but without tests."""
+        return [path for path in sorted(package.rglob('*.py'))
+                if path.name != '__init__.py' and _has_code(path)
+                and not (tests / path.relative_to(package).parent
+                         / f'test_{path.name}').exists()]
+
+    def test_package_has_its_tests(self):
+        self.assertEqual([], self.untested(
+            cases.ROOT / PACKAGE, cases.ROOT / 'tests' / 'unit'))
+
+    def test_untested_modules_are_found(self):
+        package, tests = self.scratch / 'package', self.scratch / 'tests'
+        for path, text in (
+                (package / 'room' / 'code.py', 'def half(x):\n  return x / 2'),
+                (package / 'room' / 'tested.py', 'def one():\n  return 1'),
+                (package / 'room' / 'names.py', 'ONE = "one"'),
+                (package / 'form.py',
+                 'class Form:\n  def do(self):\n    """Do it."""'),
+                (tests / 'room' / 'test_tested.py', ''),
+                (tests / 'test_code.py', '')):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+        self.assertEqual([package / 'room' / 'code.py'],
+                         self.untested(package, tests))
+
+
+def _has_code(path):
+    """Whether a module has functions that do something."""
+    return any(not isinstance(statement, ast.Expr)
+               or not isinstance(statement.value, ast.Constant)
+               for node in ast.walk(ast.parse(path.read_text()))
+               if isinstance(node, ast.FunctionDef)
+               for statement in node.body)

@@ -163,7 +163,7 @@ class FilterCase(testtools.TestCase):
         else:
             request.content_length = SIZE
         request.context = self.context = types.SimpleNamespace(
-            request_id='req-1')
+            request_id='req-1', elevated=lambda: 'elevated')
         return request.get_response(application or self.filter())
 
     def leave_in_staging(self, status='uploading', **properties):
@@ -177,7 +177,7 @@ class FilterCase(testtools.TestCase):
             status=status, extra_properties={
                 'os_glance_stage_host': 'http://here', **properties})
         repo = self.useFixture(fixture.fixtures.MockPatchObject(
-            upload_filter.gateway, 'Gateway')).mock().get_repo()
+            upload_filter.gateway, 'Gateway')).mock().get_repo('elevated')
         repo.get.return_value = record
-        self.save = repo.save
+        self.repo, self.save = repo, repo.save
         return record

@@ -18,6 +18,7 @@ from unittest import mock
 from tests.unit.plugin import filters
 
 if filters.HAS_GLANCE:
+    from glance.common import exception as glance_exception
     import webob
     import webob.dec
     import webob.exc
@@ -210,6 +211,15 @@ class TestErrors(filters.FilterCase):
         self.leave_in_staging('queued')
         self.glance.answers['PUT /stage'] = self.refusal('HTTPConflict')
         self.assert_error(self.upload(), 409)
+        self.assertFalse(os.path.exists(self.staged))
+        self.save.assert_not_called()
+
+    def test_image_is_deleted_meanwhile(self):
+        """It may be before Glance opens the file, and removes none."""
+        self.leave_in_staging()
+        self.repo.get.side_effect = glance_exception.ImageNotFound
+        self.glance.answers['PUT /stage'] = webob.Response(status=404)
+        self.assertEqual(404, self.upload().status_int)
         self.assertFalse(os.path.exists(self.staged))
         self.save.assert_not_called()
 
