@@ -18,6 +18,7 @@ import functools
 import hashlib
 import io
 import re
+import time
 import unittest
 
 import testtools
@@ -28,6 +29,8 @@ from testbed.clouds import databases
 from testbed.clouds import file_server
 from tests.functional import archives
 
+#: What takes so long does not come any more, in seconds.
+PATIENCE = 900
 #: A sentence, and the kind of the error.
 SENTENCE = re.compile(r'[A-Z][^\n]*[^\n.]\. \[[A-Za-z]+\]')
 
@@ -78,6 +81,16 @@ _shared_clouds = _SharedClouds()
 def files():
     """The server of this process from which images are imported."""
     return file_server.FileServer()
+
+
+def wait_for(condition, seconds=PATIENCE):
+    """Wait until something is true, and return it."""
+    deadline = time.monotonic() + seconds
+    while not (found := condition()):
+        if time.monotonic() > deadline:
+            raise TimeoutError('in vain')
+        time.sleep(0.05)
+    return found
 
 
 def _with_niceness(options):
@@ -176,6 +189,25 @@ class ImportCase(testtools.TestCase):
         self.client.images.image_import(image_id, 'glance-direct',
                                         **arguments)
         return cloud.wait_for_import(self.client, image_id)
+
+    @contextlib.contextmanager
+    def standstill(self, count=1):
+        """Let conversions begin, but not end, before this is left.
+
+        :param count: how many have begun when it is entered
+        """
+        stopped = set()
+
+        def has_begun():
+            stopped.update(self.cloud.hang_converters())
+            return len(self.cloud.converters()) >= count
+
+        try:
+            wait_for(has_begun)
+            stopped.update(self.cloud.hang_converters())
+            yield
+        finally:
+            cloud.resume(stopped)
 
     def download(self, image_id):
         """Return size and SHA-256 of the image's data."""

@@ -22,6 +22,8 @@ import tempfile
 import time
 import unittest
 
+from glance_xs_convert.plugin import turns
+
 from testbed.images import archive
 from testbed.images import chains
 from testbed.images import model
@@ -137,6 +139,19 @@ class FaultCase(base.ImportCase):
         """The directory that Glance has made for its tickets."""
         directory, = self.turns.iterdir()
         return directory
+
+    @contextlib.contextmanager
+    def turns_taken(self, count):
+        """Take turns of the host's, so that its conversions wait."""
+        with self.new_image('first') as image_id:
+            # Glance makes the directory of the tickets.
+            self.assert_imports(image_id, archives.small())
+        with contextlib.ExitStack() as stack:
+            for _ in range(count):
+                stack.enter_context(turns.turn(
+                    turns.Bounds(0, 0, 0), None, self.fail,
+                    str(self.own_turns())))
+            yield
 
     def wait_until(self, condition, seconds=PATIENCE):
         """Wait for something to become true."""

@@ -12,7 +12,6 @@
 
 """What the tests of migrations have in common."""
 
-import contextlib
 import dataclasses
 import hashlib
 import io
@@ -26,7 +25,6 @@ import unittest
 
 from testtools import content
 
-from testbed.clouds import cloud
 from testbed.clouds import haproxy
 from testbed.clouds import keystone
 from testbed.images import archive
@@ -37,8 +35,6 @@ from tests.functional import archives
 from tests.functional import base
 
 COMMAND = (sys.executable, '-m', 'glance_xs_convert.cli.main')
-#: No call of the command takes longer, in seconds.
-PATIENCE = 900
 SOURCE = 'xs_convert_source_image'
 REPLACED_BY = 'xs_convert_replaced_by'
 
@@ -146,7 +142,7 @@ class MigrateCase(base.ImportCase):
         """Wait until a call is over."""
         with process:
             try:
-                stdout, stderr = process.communicate(timeout=PATIENCE)
+                stdout, stderr = process.communicate(timeout=base.PATIENCE)
             except subprocess.TimeoutExpired:
                 process.kill()
                 stdout, stderr = process.communicate()
@@ -162,25 +158,6 @@ class MigrateCase(base.ImportCase):
         ended = self.end(self.start(*arguments, '-f', 'json', **options))
         self.assertEqual(status, ended.status, ended.stderr)
         return ended
-
-    @contextlib.contextmanager
-    def standstill(self, count=1):
-        """Let conversions begin, but not end, before this is left.
-
-        :param count: how many have begun when it is entered
-        """
-        stopped = set()
-
-        def has_begun():
-            stopped.update(self.cloud.hang_converters())
-            return len(self.cloud.converters()) >= count
-
-        try:
-            wait_for(has_begun)
-            stopped.update(self.cloud.hang_converters())
-            yield
-        finally:
-            cloud.resume(stopped)
 
     def states(self, **options):
         """The state of each old image."""
@@ -225,19 +202,9 @@ class MigrateCase(base.ImportCase):
         """
         expected = sorted(image.id for image in self.all_images()
                           if image.size)
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + base.PATIENCE
         while ((expected, []) != (self.cloud.stored(), self.cloud.staged())
                and time.monotonic() < deadline):
             time.sleep(0.1)
         self.assertEqual((expected, []),
                          (self.cloud.stored(), self.cloud.staged()))
-
-
-def wait_for(condition, seconds=PATIENCE):
-    """Wait until something is true, and return it."""
-    deadline = time.monotonic() + seconds
-    while not (found := condition()):
-        if time.monotonic() > deadline:
-            raise TimeoutError('in vain')
-        time.sleep(0.05)
-    return found

@@ -12,12 +12,9 @@
 
 """Many imports at once, honest and hostile ones."""
 
-import contextlib
 import statistics
 import threading
 import time
-
-from glance_xs_convert.plugin import turns
 
 from testbed.clouds import cloud
 from testbed.images import archive
@@ -33,16 +30,13 @@ PATIENCE = 120
 
 
 class Watch:
-    """Asks for the list of images and looks at what runs, again and again.
+    """Asks for the list of images, again and again.
 
     :ivar seconds: that each request took
-    :ivar most: how many converters ran at once at most
     """
 
     def __init__(self, glance):
         self.seconds = []
-        self.most = 0
-        self._glance = glance
         self._client = glance.client()
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run)
@@ -60,7 +54,6 @@ class Watch:
             start = time.monotonic()
             list(self._client.images.list())
             self.seconds.append(time.monotonic() - start)
-            self.most = max(self.most, len(self._glance.converters()))
 
 
 class LoadCase(faults.FaultCase):
@@ -111,26 +104,20 @@ class TestLoad(LoadCase):
     def test_eight_at_once(self):
         images = [faults.slow(), archives.story(), archives.small(),
                   faults.slow()] * 2
-        with self.new_image('first') as image_id:
-            # Glance makes the directory of the tickets.
-            self.assert_imports(image_id, archives.small())
         with Watch(self.cloud) as watch:
-            with contextlib.ExitStack() as others:
-                # All images wait until one of them is seen to do so.
-                for _ in range(2):
-                    others.enter_context(turns.turn(
-                        turns.Bounds(0, 0, 0), None, self.fail,
-                        str(self.own_turns())))
+            with self.turns_taken(2):
                 ids = self.begin_all(images)
                 self.wait_until(lambda: any(
                     'Waiting to be converted' in str(cloud.newest_task(
                         self.client, image_id)['message'])
                     for image_id in ids))
+            with self.standstill(2):
+                time.sleep(1)
+                self.assertEqual(2, len(self.cloud.converters()))
             tasks, _ = self.finish_all(ids)
         for image_id, image in zip(ids, images):
             self.assert_disk(image_id, tasks[image_id], image)
         self.assertEqual([], self.cloud.staged())
-        self.assertEqual(2, watch.most)
         self.assert_answered(watch)
 
 
@@ -184,24 +171,30 @@ class TestCrowd(LoadCase):
 
     def test_others_get_in(self):
         images = [faults.slow()] * 12
-        ids = self.begin_all(images)
-        # Each worker has more threads than may wait, so this is at once.
-        other = self.cloud.client('other').images
-        raw = other.create(name='raw', disk_format='raw',
-                           container_format='bare').id
-        self.addCleanup(other.delete, raw)
-        other.image_import(raw, 'web-download',
-                           uri=self.files.add(raw, bytes(1 << 20)))
-        self.wait_until(lambda: other.get(raw).status == 'active')
+        with self.turns_taken(1):
+            ids = self.begin_all(images)
+            # Each worker has more threads than may wait, so this is at once.
+            other = self.cloud.client('other').images
+            raw = other.create(name='raw', disk_format='raw',
+                               container_format='bare').id
+            self.addCleanup(other.delete, raw)
+            other.image_import(raw, 'web-download',
+                               uri=self.files.add(raw, bytes(1 << 20)))
+            self.wait_until(lambda: other.get(raw).status == 'active')
+            # Three wait.
+            self.wait_until(lambda: len(self.refused(ids)) == 9)
         tasks, _ = self.finish_all(ids)
-        refused = [image_id for image_id in ids
-                   if (tasks[image_id]['message'] or '').endswith(
-                       '[TooManyWaiting]')]
-        # One has its turn, three wait; more may if one ends meanwhile.
-        self.assertTrue(1 <= len(refused) <= 8, len(refused))
+        refused = self.refused(ids)
+        self.assertEqual(9, len(refused))
         for image_id, image in zip(ids, images):
             if image_id in refused:
                 self.assertEqual('queued', self.status(image_id))
             else:
                 self.assert_disk(image_id, tasks[image_id], image)
         self.assertEqual([], self.cloud.staged())
+
+    def refused(self, ids):
+        """The images for which too many others waited."""
+        return [image_id for image_id in ids
+                if (cloud.newest_task(self.client, image_id)['message'] or ''
+                    ).endswith('[TooManyWaiting]')]

@@ -23,6 +23,7 @@ from testtools import content
 from testbed.clouds import cloud
 from testbed.clouds import troubled
 from tests.functional import archives
+from tests.functional import base
 from tests.functional import faults
 from tests.functional import migrations
 
@@ -118,7 +119,7 @@ class TestOthers(migrations.MigrateCase):
         slow = faults.slow()
         ids = [self.store(slow), self.store(slow)]
         process = self.start('run', '--jobs', '1')
-        migrations.wait_for(self.cloud.converters)
+        base.wait_for(self.cloud.converters)
         process.send_signal(signal.SIGINT)
         ended = self.end(process)
         self.assertEqual(1, ended.status)
@@ -174,7 +175,7 @@ class TestOthers(migrations.MigrateCase):
             process.kill()
             self.end(process)
             self.client.images.delete(old_id)
-        migrations.wait_for(lambda: not self.cloud.converters())
+        base.wait_for(lambda: not self.cloud.converters())
         self.assertEqual(1, len(self.news_of(old_id)))
         self.migrate('run')
         self.assertEqual([], self.all_images())
@@ -262,9 +263,8 @@ class TestTroubledCloud(migrations.MigrateCase):
             ids = [self.store(slow) for _ in range(3)]
             process = self.start('run', '--method', method, '--deadline',
                                  DEADLINE, user='admin')
-            migrations.wait_for(
-                lambda: len(self.cloud.converters()) > 1)
-            self.cloud.kill_glance(host=1)
+            with self.standstill(2):
+                self.cloud.kill_glance(host=1)
             ended = self.end(process)
             self.cloud.start_glance(host=1)
             self.assertEqual(0, ended.status, ended.stderr)
@@ -281,7 +281,7 @@ class TestTroubledCloud(migrations.MigrateCase):
         slow = faults.slow()
         old_id = self.store(slow)
         process = self.start('run', '--deadline', STUCK_DEADLINE)
-        stopped = migrations.wait_for(self.cloud.hang_converters)
+        stopped = base.wait_for(self.cloud.hang_converters)
         try:
             ended = self.end(process)
         finally:

@@ -23,6 +23,7 @@ from glance_xs_convert.migrate import names
 
 from testbed.clouds import failing
 from tests.functional import archives
+from tests.functional import base
 from tests.functional import faults
 from tests.functional import migrations
 
@@ -174,7 +175,7 @@ class TestStandstill(RequestCase):
         process = self.start('run', *arguments)
         process.stderr.readline()
         start = time.monotonic()
-        migrations.wait_for(lambda: self.uploads(old_id) != before)
+        base.wait_for(lambda: self.uploads(old_id) != before)
         taken = time.monotonic() - start
         ended = self.end(process)
         self.assertLess(taken, TAKEN_OVER)
@@ -193,7 +194,7 @@ class TestStandstill(RequestCase):
         self.cloud.failing.plan('stage', 'database', skip=1)
         self.cloud.failing.plan('delete', 503, times=failing.ALWAYS)
         process = self.start('run', '--method', 'glance-direct')
-        migrations.wait_for(self.cloud.failing.made)
+        base.wait_for(self.cloud.failing.made)
         process.kill()
         with process:
             process.communicate()

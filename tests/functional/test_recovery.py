@@ -27,7 +27,6 @@ import unittest
 
 from testtools import content
 
-from glance_xs_convert.plugin import turns
 
 from testbed.clouds import ceph
 from testbed.clouds import cloud
@@ -347,13 +346,8 @@ class TestKilledConverting(RecoveryCase):
                      'Glance before 33 puts its own message over the reason')
     def test_orderly_restart(self):
         """Glance does not go on with its imports when it is to end."""
-        self.import_another()
         with self.new_image('restarted') as image_id:
-            with contextlib.ExitStack() as others:
-                for _ in range(2):
-                    others.enter_context(turns.turn(
-                        turns.Bounds(0, 0, 0), None, self.fail,
-                        str(self.own_turns())))
+            with self.turns_taken(2):
                 self.begin_web_download(image_id, self.slow.data)
                 self.wait_until(lambda: 'Waiting' in str(
                     cloud.newest_task(self.client, image_id)['message']))
