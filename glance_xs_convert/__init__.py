@@ -32,10 +32,10 @@ if TYPE_CHECKING:
     from glance_xs_convert.api import check as check
     from glance_xs_convert.api import convert as convert
     from glance_xs_convert.api import inspect as inspect
+    from glance_xs_convert.conversion_progress import Progress as Progress
     from glance_xs_convert import exceptions as exceptions
     from glance_xs_convert.exceptions import XsConvertError as XsConvertError
-    from glance_xs_convert.limits import Limits as Limits
-    from glance_xs_convert.progress import Progress as Progress
+    from glance_xs_convert.image_limits import Limits as Limits
     from glance_xs_convert.results import CheckResult as CheckResult
     from glance_xs_convert.results import ConversionResult as ConversionResult
     from glance_xs_convert.results import Inspection as Inspection
@@ -54,7 +54,8 @@ __all__ = [
 ]
 
 #: The modules that these names come from; the one that loads most is last.
-_HOMES = ('exceptions', 'limits', 'progress', 'results', 'api')
+_HOMES = ('exceptions', 'image_limits', 'conversion_progress', 'results',
+          'api')
 
 
 def __getattr__(name: str) -> object:

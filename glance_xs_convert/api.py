@@ -20,9 +20,9 @@ import contextlib
 import os
 from typing import BinaryIO
 
+from glance_xs_convert import conversion_progress
 from glance_xs_convert.converter import convert as converter
-from glance_xs_convert import limits
-from glance_xs_convert import progress
+from glance_xs_convert import image_limits
 from glance_xs_convert import publish
 from glance_xs_convert import results
 
@@ -30,8 +30,8 @@ Source = publish.Path | BinaryIO
 
 
 def convert(source: Source, target: publish.Path, *,
-            limits: limits.Limits = limits.DEFAULT,
-            progress: progress.Progress | None = None,
+            limits: image_limits.Limits = image_limits.DEFAULT,
+            progress: conversion_progress.Progress | None = None,
             overwrite: bool = False, disk: str | None = None,
             digest: bool = False) -> results.ConversionResult:
     """Convert a XenServer image to a raw disk.
@@ -62,8 +62,9 @@ def convert(source: Source, target: publish.Path, *,
             digest=digest)
 
 
-def check(source: Source, *, limits: limits.Limits = limits.DEFAULT,
-          progress: progress.Progress | None = None,
+def check(source: Source, *,
+          limits: image_limits.Limits = image_limits.DEFAULT,
+          progress: conversion_progress.Progress | None = None,
           disk: str | None = None) -> results.CheckResult:
     """Do everything that ``convert`` does, but write nothing.
 
@@ -79,8 +80,9 @@ def check(source: Source, *, limits: limits.Limits = limits.DEFAULT,
                                disk=disk, with_map=True)
 
 
-def inspect(source: Source, *, limits: limits.Limits = limits.DEFAULT,
-            progress: progress.Progress | None = None,
+def inspect(source: Source, *,
+            limits: image_limits.Limits = image_limits.DEFAULT,
+            progress: conversion_progress.Progress | None = None,
             disk: str | None = None) -> results.Inspection:
     """List the contents of an image, reading and verifying all of it.
 

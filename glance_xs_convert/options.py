@@ -19,7 +19,7 @@ import stat
 from oslo_config import cfg
 from oslo_utils import units
 
-from glance_xs_convert import limits
+from glance_xs_convert import image_limits
 from glance_xs_convert import terms
 
 GROUP = 'xs_convert'
@@ -29,7 +29,7 @@ PLUGIN = 'xs_convert'
 ADAPT_PLUGIN = 'xs_adapt'
 PLUGINS = (PLUGIN, ADAPT_PLUGIN)
 
-_DEFAULTS = limits.Limits()
+_DEFAULTS = image_limits.Limits()
 
 OPTS: list[cfg.Opt] = [
     cfg.BoolOpt(
@@ -430,12 +430,12 @@ def _is_own(directory: str) -> bool:
             and not found.st_mode & (stat.S_IWGRP | stat.S_IWOTH))
 
 
-def limits_of(group: cfg.ConfigOpts.GroupAttr) -> limits.Limits:
+def limits_of(group: cfg.ConfigOpts.GroupAttr) -> image_limits.Limits:
     """Return the converter's limits as configured.
 
     :param group: ``CONF.xs_convert``
     """
-    return limits.Limits(
+    return image_limits.Limits(
         max_virtual_size=group.max_virtual_size * units.Gi,
         size_limit='max_virtual_size',
         max_chain_length=group.max_chain_length)

@@ -34,7 +34,6 @@ import subprocess
 import sys
 import time
 
-from glance_xs_convert import limits
 from glance_xs_convert.worker import parent
 from glance_xs_convert.worker import protocol
 from tools import bench
@@ -43,6 +42,7 @@ from tools import bench_images as images
 _BARE = """
 import sys
 from glance_xs_convert.converter import convert
+from glance_xs_convert import image_limits
 from glance_xs_convert import publish
 with (publish.open_source(sys.argv[1]) as source,
       publish.new_file(sys.argv[2], durable=False) as target):
@@ -63,7 +63,7 @@ def bare(archive: str, raw: str) -> None:
 
 def contained(archive: str, raw: str, sandbox: str) -> None:
     request = protocol.Request(
-        limits.Limits(), digest=True, max_memory=_MEMORY,
+        image_limits.Limits(), digest=True, max_memory=_MEMORY,
         max_cpu_time=_CPU_SECONDS, sandbox=sandbox)
     parent.convert_file(
         archive, raw, request, python=sys.executable,
@@ -126,7 +126,7 @@ def main() -> None:
 def _start() -> None:
     """Start a process, let it lock itself in and try to get out, and end."""
     parent.probe(
-        protocol.Request(limits.Limits(), max_memory=_MEMORY,
+        protocol.Request(image_limits.Limits(), max_memory=_MEMORY,
                          sandbox=protocol.REQUIRED), python=sys.executable)
 
 

@@ -20,7 +20,7 @@ from cliff import show
 
 from glance_xs_convert.cli import common
 from glance_xs_convert.cli import findings
-from glance_xs_convert import limits
+from glance_xs_convert import units
 from glance_xs_convert.worker import parent
 
 
@@ -52,7 +52,7 @@ class Check(common.Command, show.ShowOne):
             'importable': True,
             'layers': result.layer_count,
             'virtual_size': common.Size(result.virtual_size),
-            'min_disk': -(-result.virtual_size // limits.GIB),
+            'min_disk': -(-result.virtual_size // units.GIB),
             'archive_size': common.Size(result.source_size),
             'raw_allocated': common.Size(result.allocated),
             'staging_space': common.Size(result.source_size + result.room),

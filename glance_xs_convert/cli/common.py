@@ -33,11 +33,12 @@ from cliff import command
 
 from glance_xs_convert.cli import progress_display
 from glance_xs_convert.cli import safe_output
+from glance_xs_convert import conversion_progress
 from glance_xs_convert import exceptions
-from glance_xs_convert import limits as limits_
-from glance_xs_convert import progress
+from glance_xs_convert import image_limits
 from glance_xs_convert import publish
 from glance_xs_convert import text
+from glance_xs_convert import units
 from glance_xs_convert.worker import parent
 from glance_xs_convert.worker import protocol
 
@@ -102,7 +103,7 @@ def add_archive(parser: argparse.ArgumentParser,
 
     :param otherwise: what else the command takes
     """
-    defaults = limits_.Limits()
+    defaults = image_limits.Limits()
     parser.add_argument(
         'archive', metavar='ARCHIVE',
         help='the XenServer image: a tar archive of VHDs, an export (.xva), '
@@ -113,9 +114,9 @@ def add_archive(parser: argparse.ArgumentParser,
                   'defaults are those of the import plugin.')
     group.add_argument(
         '--max-virtual-size', metavar='GIB', type=positive,
-        default=defaults.max_virtual_size // limits_.GIB,
+        default=defaults.max_virtual_size // units.GIB,
         help='the size of the largest disk, in GiB (default: '
-             f'{defaults.max_virtual_size // limits_.GIB})')
+             f'{defaults.max_virtual_size // units.GIB})')
     group.add_argument(
         '--max-chain-length', metavar='LAYERS', type=positive,
         default=defaults.max_chain_length,
@@ -182,9 +183,9 @@ def _is_number(argument: str) -> bool:
     return argument.isascii() and argument.isdecimal() and len(argument) < 30
 
 
-def limits(parsed_args: argparse.Namespace) -> limits_.Limits:
-    return limits_.Limits(
-        max_virtual_size=parsed_args.max_virtual_size * limits_.GIB,
+def limits(parsed_args: argparse.Namespace) -> image_limits.Limits:
+    return image_limits.Limits(
+        max_virtual_size=parsed_args.max_virtual_size * units.GIB,
         max_chain_length=parsed_args.max_chain_length)
 
 
@@ -215,7 +216,7 @@ def reported(stream: TextIO, wanted: bool | None = None,
                    terminal
     :returns: a function to call with the progress
     """
-    seen = progress.Progress()
+    seen = conversion_progress.Progress()
     keep_silent()
     with progress_display.shown(seen, stream, wanted):
         yield lambda latest: vars(seen).update(dataclasses.asdict(latest))

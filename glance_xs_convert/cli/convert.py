@@ -26,16 +26,16 @@ from glance_xs_convert.cli import common
 from glance_xs_convert.cli import findings
 from glance_xs_convert.cli import guest_options
 from glance_xs_convert import exceptions
-from glance_xs_convert import limits
 from glance_xs_convert import publish
 from glance_xs_convert import results
 from glance_xs_convert import text
+from glance_xs_convert import units
 from glance_xs_convert.worker import parent
 
 #: How the files of all disks can be listed.
 _LIST_FORMATS = ('table', 'json')
 _STANDARD_OUTPUT = '-'
-_COPY_SIZE = limits.MIB
+_COPY_SIZE = units.MIB
 
 
 class Convert(common.Command):
@@ -260,7 +260,7 @@ def _copy(scratch: IO[bytes], output: int, size: int) -> int:
 def _summary(raw: str, result: results.ConversionResult,
              seconds: float) -> str:
     size = result.virtual_size
-    allocated = os.stat(raw).st_blocks * limits.STAT_BLOCK
+    allocated = os.stat(raw).st_blocks * units.STAT_BLOCK
     return (f'{raw}: {text.exact_size(size)}, '
             f'{text.size(allocated)} of it allocated\n'
             f'made from {_origin(result)} in {seconds:.1f} seconds')

@@ -18,7 +18,7 @@ import threading
 import time
 from typing import TextIO
 
-from glance_xs_convert import progress
+from glance_xs_convert import conversion_progress
 from glance_xs_convert import text
 
 #: The time before the bar appears, in seconds.
@@ -28,7 +28,8 @@ _LINE_INTERVAL = 5.0
 
 
 @contextlib.contextmanager
-def shown(reached: progress.Progress, stream: TextIO, wanted: bool | None,
+def shown(reached: conversion_progress.Progress, stream: TextIO,
+          wanted: bool | None,
           ) -> Iterator[None]:
     """Show the progress until the context is left.
 
@@ -53,7 +54,8 @@ def shown(reached: progress.Progress, stream: TextIO, wanted: bool | None,
         thread.join()
 
 
-def _bar(reached: progress.Progress, stream: TextIO, stop: threading.Event,
+def _bar(reached: conversion_progress.Progress, stream: TextIO,
+         stop: threading.Event,
          ) -> None:
     if stop.wait(_PATIENCE):
         return
@@ -71,7 +73,8 @@ def _bar(reached: progress.Progress, stream: TextIO, stop: threading.Event,
                 return
 
 
-def _lines(reached: progress.Progress, stream: TextIO, stop: threading.Event,
+def _lines(reached: conversion_progress.Progress, stream: TextIO,
+           stop: threading.Event,
            ) -> None:
     begun_at = time.monotonic()
     while not stop.wait(_LINE_INTERVAL):
@@ -79,7 +82,7 @@ def _lines(reached: progress.Progress, stream: TextIO, stop: threading.Event,
               flush=True)
 
 
-def _line(reached: progress.Progress, gone: float) -> str:
+def _line(reached: conversion_progress.Progress, gone: float) -> str:
     """Return the progress on a line.
 
     :param gone: time since the conversion began, in seconds

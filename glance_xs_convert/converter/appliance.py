@@ -40,7 +40,7 @@ from glance_xs_convert.converter.streams import forward
 from glance_xs_convert.converter.streams import intake
 from glance_xs_convert.converter import strict_xml
 from glance_xs_convert import exceptions
-from glance_xs_convert import limits
+from glance_xs_convert import image_limits
 from glance_xs_convert import results
 from glance_xs_convert import text
 
@@ -96,7 +96,7 @@ class Appliance:
     :ivar notes: sentences on what could not be verified; complete at the end
     """
 
-    def __init__(self, opened: opening.Opened, limits: limits.Limits,
+    def __init__(self, opened: opening.Opened, limits: image_limits.Limits,
                  known: Known | None = None,
                  sizes: chain_members.Sizes | None = None) -> None:
         self._opened = opened.members
@@ -343,7 +343,7 @@ class Appliance:
 
 
 @contextlib.contextmanager
-def opened_disk(source: intake.Source, limits: limits.Limits,
+def opened_disk(source: intake.Source, limits: image_limits.Limits,
                 known: Known | None, choice: str | None,
                 sizes: chain_members.Sizes) -> Iterator[opening.Opened]:
     """Open the VHD of one disk of a package.
@@ -356,7 +356,7 @@ def opened_disk(source: intake.Source, limits: limits.Limits,
             yield image
 
 
-def find_descriptor(source: intake.Source, limits: limits.Limits,
+def find_descriptor(source: intake.Source, limits: image_limits.Limits,
                     ) -> Known | None:
     """Look for a descriptor that is not the first file of an archive.
 
@@ -408,8 +408,8 @@ class WithoutDescriptor:
                 raise LateDescriptor
             yield item
 
-    def ignore(self, member: member.Member) -> None:
-        self._opened.ignore(member)
+    def ignore(self, item: member.Member) -> None:
+        self._opened.ignore(item)
 
 
 def _check_vhd(start: bytes, name: str) -> None:
@@ -433,7 +433,7 @@ class _Chain:
     def members(self) -> Iterator[member.Member]:
         return self._package.chain_files(self._paths)
 
-    def ignore(self, member: member.Member) -> None:
+    def ignore(self, item: member.Member) -> None:
         """Do nothing: all of the files belong to the chain."""
 
 
@@ -446,7 +446,7 @@ class _Later:
     def members(self) -> Iterator[member.Member]:
         raise layers.NotInOrder(self._name)
 
-    def ignore(self, member: member.Member) -> None:
+    def ignore(self, item: member.Member) -> None:
         """Do nothing: there are no files."""
 
 
@@ -461,5 +461,5 @@ class _Single:
         yield self._item
         self._item.data.skip(self._item.size - self._item.data.position)
 
-    def ignore(self, member: member.Member) -> None:
+    def ignore(self, item: member.Member) -> None:
         """Do nothing: the only member belongs to the chain."""

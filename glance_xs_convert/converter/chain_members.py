@@ -31,8 +31,9 @@ from glance_xs_convert.converter.vhd import chain
 from glance_xs_convert.converter.vhd import image
 from glance_xs_convert.converter.vhd import names
 from glance_xs_convert import exceptions
-from glance_xs_convert import limits
+from glance_xs_convert import image_limits
 from glance_xs_convert import text
+from glance_xs_convert import units
 
 #: The sizes in bytes of what had to be measured, by the members' indexes.
 Sizes = Mapping[int, int]
@@ -40,7 +41,7 @@ Sizes = Mapping[int, int]
 _ENDING = re.compile(r'\.(?:gz|bz2|xz|zstd?)$', re.IGNORECASE)
 #: How much of a compressed member has to show what it begins with: bzip2
 #: decompresses blocks of 900 kB only as a whole.
-_START_SIZE = limits.MIB
+_START_SIZE = units.MIB
 
 
 class ChainMembers:
@@ -52,7 +53,7 @@ class ChainMembers:
     :param proportion: how much the compressed VHDs may expand
     """
 
-    def __init__(self, members: member.Members, limits: limits.Limits,
+    def __init__(self, members: member.Members, limits: image_limits.Limits,
                  sizes: Sizes, proportion: frames.Proportion) -> None:
         self._members = members
         self._limits = limits
@@ -79,9 +80,9 @@ class ChainMembers:
             yield plain
             data.read_rest()
 
-    def ignore(self, member: member.Member) -> None:
-        self._ignorable -= member.size
-        self._members.ignore(member)
+    def ignore(self, item: member.Member) -> None:
+        self._ignorable -= item.size
+        self._members.ignore(item)
 
     def measure(self) -> dict[int, int]:
         """Read the archive, and return the sizes of the compressed VHDs.
@@ -132,7 +133,7 @@ class ChainMembers:
 
 
 @contextlib.contextmanager
-def opened(source: intake.Source, limits: limits.Limits, sizes: Sizes,
+def opened(source: intake.Source, limits: image_limits.Limits, sizes: Sizes,
            ) -> Iterator[opening.Opened]:
     """Open an image that is one VHD or an archive of VHDs.
 
@@ -143,7 +144,7 @@ def opened(source: intake.Source, limits: limits.Limits, sizes: Sizes,
         yield prepare(found, limits, sizes)
 
 
-def prepare(opened: opening.Opened, limits: limits.Limits, sizes: Sizes,
+def prepare(opened: opening.Opened, limits: image_limits.Limits, sizes: Sizes,
             ) -> opening.Opened:
     """Let the members of an image be those that the reader of a chain gets."""
     if isinstance(opened.members, bare.BareVhd):

@@ -17,6 +17,7 @@ from collections.abc import Sequence
 import dataclasses
 from typing import BinaryIO
 
+from glance_xs_convert import conversion_progress
 from glance_xs_convert.converter import appliance
 from glance_xs_convert.converter import detect
 from glance_xs_convert.converter.disk import dry_run
@@ -28,14 +29,13 @@ from glance_xs_convert.converter import passes
 from glance_xs_convert.converter.streams import intake
 from glance_xs_convert.converter.xva import export
 from glance_xs_convert import exceptions
-from glance_xs_convert import limits
-from glance_xs_convert import progress
+from glance_xs_convert import image_limits
 from glance_xs_convert import results
 
 
 def convert(source: BinaryIO, target: int, *,
-            limits: limits.Limits = limits.DEFAULT,
-            progress: progress.Progress | None = None,
+            limits: image_limits.Limits = image_limits.DEFAULT,
+            progress: conversion_progress.Progress | None = None,
             disk: str | None = None, digest: bool = False,
             ) -> results.ConversionResult:
     """Convert a XenServer image to a raw disk.
@@ -51,7 +51,7 @@ def convert(source: BinaryIO, target: int, *,
     :raises XsConvertError: the image is refused, or a file cannot be read
                             or written
     """
-    progress = progress or _new_progress()
+    progress = progress or conversion_progress.Progress()
     raw = sparse_file.SparseFile(target)
     with intake.opened(source, progress, digest) as archive:
         origin = image_reader.ImageReader(
@@ -64,8 +64,8 @@ def convert(source: BinaryIO, target: int, *,
 
 
 def convert_all(source: BinaryIO, targets: Sequence[int], *,
-                limits: limits.Limits = limits.DEFAULT,
-                progress: progress.Progress | None = None,
+                limits: image_limits.Limits = image_limits.DEFAULT,
+                progress: conversion_progress.Progress | None = None,
                 ) -> results.AllDisks:
     """Convert all disks of an image to raw disks.
 
@@ -76,7 +76,7 @@ def convert_all(source: BinaryIO, targets: Sequence[int], *,
     :param progress: is kept up to date
     :raises XsConvertError: see :func:`convert`
     """
-    progress = progress or _new_progress()
+    progress = progress or conversion_progress.Progress()
     free = enumerate(targets)
     numbers: dict[sparse_file.SparseFile, int] = {}
 
@@ -102,8 +102,9 @@ def convert_all(source: BinaryIO, targets: Sequence[int], *,
             written[0][0].ignored if written else [])
 
 
-def check(source: BinaryIO, *, limits: limits.Limits = limits.DEFAULT,
-          progress: progress.Progress | None = None,
+def check(source: BinaryIO, *,
+          limits: image_limits.Limits = image_limits.DEFAULT,
+          progress: conversion_progress.Progress | None = None,
           disk: str | None = None, with_map: bool = False,
           ) -> results.CheckResult:
     """Do everything that ``convert`` does, but write nothing.
@@ -115,7 +116,7 @@ def check(source: BinaryIO, *, limits: limits.Limits = limits.DEFAULT,
     :param with_map: whether to make a map of the disk
     :raises XsConvertError: see :func:`convert`
     """
-    progress = progress or _new_progress()
+    progress = progress or conversion_progress.Progress()
     raw = dry_run.DryRun()
     with intake.opened(source, progress) as archive:
         origin = image_reader.ImageReader(
@@ -129,8 +130,9 @@ def check(source: BinaryIO, *, limits: limits.Limits = limits.DEFAULT,
             ignored=origin.ignored)
 
 
-def inspect(source: BinaryIO, *, limits: limits.Limits = limits.DEFAULT,
-            progress: progress.Progress | None = None,
+def inspect(source: BinaryIO, *,
+            limits: image_limits.Limits = image_limits.DEFAULT,
+            progress: conversion_progress.Progress | None = None,
             disk: str | None = None) -> results.Inspection:
     """List the contents of an image, reading and verifying all of it.
 
@@ -140,7 +142,7 @@ def inspect(source: BinaryIO, *, limits: limits.Limits = limits.DEFAULT,
     :param disk: device, number or name of the only disk to list
     :raises XsConvertError: see :func:`convert`
     """
-    progress = progress or _new_progress()
+    progress = progress or conversion_progress.Progress()
     with intake.opened(source, progress) as archive:
         reader = image_reader.ImageReader(archive, limits, progress)
         found = reader.examine(disk)
@@ -158,8 +160,9 @@ def inspect(source: BinaryIO, *, limits: limits.Limits = limits.DEFAULT,
         found[0][0].ignored if found else [], reader.guests[1:])
 
 
-def describe(source: BinaryIO, *, limits: limits.Limits = limits.DEFAULT,
-             progress: progress.Progress | None = None,
+def describe(source: BinaryIO, *,
+             limits: image_limits.Limits = image_limits.DEFAULT,
+             progress: conversion_progress.Progress | None = None,
              ) -> results.Description:
     """Read what an image says about itself in its first file, and no more.
 
@@ -168,7 +171,8 @@ def describe(source: BinaryIO, *, limits: limits.Limits = limits.DEFAULT,
     :param progress: is kept up to date
     :raises XsConvertError: the image is none, or its first file is damaged
     """
-    with (intake.opened(source, progress or _new_progress()) as archive,
+    progress = progress or conversion_progress.Progress()
+    with (intake.opened(source, progress) as archive,
           opening.opened(archive, limits) as opened):
         if opened.content is detect.Content.EXPORT:
             with export.XvaImage(opened.members, limits, None) as exported:
@@ -193,7 +197,3 @@ def _notes(origins: Sequence[passes.Origin]) -> list[str]:
     found = list(dict.fromkeys(
         note for origin in origins for note in origin.notes))
     return found[:results.MOST_NOTES]
-
-
-def _new_progress() -> progress.Progress:
-    return progress.Progress()

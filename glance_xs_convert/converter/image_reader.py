@@ -16,6 +16,7 @@
 from collections.abc import Callable
 from typing import TypeVar
 
+from glance_xs_convert import conversion_progress
 from glance_xs_convert.converter import appliance
 from glance_xs_convert.converter.disk import dry_run
 from glance_xs_convert.converter.disk import file as disk_file
@@ -23,8 +24,7 @@ from glance_xs_convert.converter import layers
 from glance_xs_convert.converter import passes
 from glance_xs_convert.converter.streams import intake
 from glance_xs_convert import exceptions
-from glance_xs_convert import limits
-from glance_xs_convert import progress
+from glance_xs_convert import image_limits
 from glance_xs_convert import results
 
 _T = TypeVar('_T')
@@ -44,8 +44,8 @@ class ImageReader:
     :param progress: is kept up to date
     """
 
-    def __init__(self, source: intake.Source, limits: limits.Limits,
-                 progress: progress.Progress) -> None:
+    def __init__(self, source: intake.Source, limits: image_limits.Limits,
+                 progress: conversion_progress.Progress) -> None:
         self._passes = passes.Passes(source, limits, progress)
 
     @property

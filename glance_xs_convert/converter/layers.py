@@ -23,7 +23,7 @@ from typing import Protocol
 from glance_xs_convert.converter.disk import extents
 from glance_xs_convert.converter.streams import forward
 from glance_xs_convert import exceptions
-from glance_xs_convert import limits
+from glance_xs_convert import image_limits
 from glance_xs_convert import text
 
 
@@ -38,7 +38,7 @@ class NotInOrder(Exception):
         self.member = member
 
 
-def check_size(size: int, name: str, limits: limits.Limits) -> None:
+def check_size(size: int, name: str, limits: image_limits.Limits) -> None:
     """Check that a disk or one of its layers may have this size.
 
     :param size: size of the disk, in bytes
@@ -51,7 +51,7 @@ def check_size(size: int, name: str, limits: limits.Limits) -> None:
             f'{text.exact_size(limits.max_virtual_size)}', member=name)
 
 
-def check_disk(size: int, name: str, limits: limits.Limits) -> None:
+def check_disk(size: int, name: str, limits: image_limits.Limits) -> None:
     """Check that a disk may have this size.
 
     :param size: size of the disk, in bytes

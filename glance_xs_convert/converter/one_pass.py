@@ -13,15 +13,16 @@
 
 """One pass over an image, which turns its layers into a disk."""
 
+from glance_xs_convert import conversion_progress
 from glance_xs_convert.converter.disk import file as disk_file
 from glance_xs_convert.converter.disk import raw_disk
 from glance_xs_convert.converter import layers
-from glance_xs_convert import limits
-from glance_xs_convert import progress
+from glance_xs_convert import image_limits
 
 
 def run(image: layers.Image, file: disk_file.DiskFile,
-        progress: progress.Progress, limits: limits.Limits) -> None:
+        progress: conversion_progress.Progress,
+        limits: image_limits.Limits) -> None:
     """Read an image to its end and write its disk.
 
     :param file: the file that the disk is written to

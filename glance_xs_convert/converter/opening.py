@@ -33,12 +33,13 @@ from glance_xs_convert.converter.streams import read_ahead
 from glance_xs_convert.converter.streams import xz
 from glance_xs_convert.converter.streams import zstandard
 from glance_xs_convert import exceptions
-from glance_xs_convert import limits
+from glance_xs_convert import image_limits
+from glance_xs_convert import units
 
 #: The name of a VHD without an archive around it.
 _BARE_NAME = 'image.vhd'
 #: The size of the largest chunk of a compressed member, in bytes.
-_CHUNK_SIZE = 2 * limits.MIB
+_CHUNK_SIZE = 2 * units.MIB
 
 _DECOMPRESSORS = {
     detect.Wrapping.BZIP2: bzip2.decompressor,
@@ -67,7 +68,7 @@ class Opened(NamedTuple):
 
 
 @contextlib.contextmanager
-def opened(source: intake.Source, limits: limits.Limits,
+def opened(source: intake.Source, limits: image_limits.Limits,
            size: int | None = None) -> Iterator[Opened]:
     """Open an image, with a helper thread that decompresses ahead.
 
@@ -102,7 +103,7 @@ def opened(source: intake.Source, limits: limits.Limits,
                      bare.BareVhd(_BARE_NAME, size, data), start, proportion)
 
 
-def _archive(data: member.ArchiveReader, limits: limits.Limits,
+def _archive(data: member.ArchiveReader, limits: image_limits.Limits,
              wrapping: detect.Wrapping, proportion: frames.Proportion,
              ) -> Opened:
     start = data.peek(detect.HEAD_SIZE)
@@ -130,8 +131,8 @@ class _NamesChecked:
             detect.check_name(item.path)
             yield item
 
-    def ignore(self, member: member.Member) -> None:
-        self._archive.ignore(member)
+    def ignore(self, item: member.Member) -> None:
+        self._archive.ignore(item)
 
 
 def _check_start(start: bytes, has_end: bool) -> None:

@@ -21,6 +21,7 @@ import dataclasses
 from typing import NamedTuple
 from typing import TypeVar
 
+from glance_xs_convert import conversion_progress
 from glance_xs_convert.converter import appliance
 from glance_xs_convert.converter import chain_members
 from glance_xs_convert.converter.containers import bare
@@ -39,8 +40,7 @@ from glance_xs_convert.converter.vhd import image
 from glance_xs_convert.converter.vhd import unsized
 from glance_xs_convert.converter.xva import export
 from glance_xs_convert import exceptions
-from glance_xs_convert import limits
-from glance_xs_convert import progress
+from glance_xs_convert import image_limits
 from glance_xs_convert import results
 
 _T = TypeVar('_T')
@@ -79,8 +79,8 @@ class Passes:
     :ivar can_repeat: whether there can be more than one pass
     """
 
-    def __init__(self, source: intake.Source, limits: limits.Limits,
-                 progress: progress.Progress) -> None:
+    def __init__(self, source: intake.Source, limits: image_limits.Limits,
+                 progress: conversion_progress.Progress) -> None:
         self.guests: list[results.Guest] = []
         self._source = source
         self._limits = limits

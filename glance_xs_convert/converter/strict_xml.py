@@ -20,12 +20,12 @@ import codecs
 from typing import Protocol
 from xml.parsers import expat  # nosec B406: DTDs are refused
 
-from glance_xs_convert import limits
 from glance_xs_convert import text
+from glance_xs_convert import units
 
 #: The largest document, in bytes, and the deepest nesting of elements. Those
 #: of virtual machines have a few hundred KiB and are 20 deep.
-MAX_SIZE = 8 * limits.MIB
+MAX_SIZE = 8 * units.MIB
 _MAX_DEPTH = 100
 _MAX_ELEMENTS = 500_000
 

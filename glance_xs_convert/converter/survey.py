@@ -33,7 +33,7 @@ from glance_xs_convert.converter.vhd import names
 from glance_xs_convert.converter.vhd import stream
 from glance_xs_convert.converter.vhd import structures
 from glance_xs_convert import exceptions
-from glance_xs_convert import limits
+from glance_xs_convert import image_limits
 from glance_xs_convert import results
 
 Reopen = Callable[[chain_members.Sizes],
@@ -103,7 +103,7 @@ class Survey:
     ignored: list[member.Skimmed]
     sizes: chain_members.Sizes = dataclasses.field(default_factory=dict)
 
-    def resolve(self, limits: limits.Limits) -> 'Resolved':
+    def resolve(self, limits: image_limits.Limits) -> 'Resolved':
         """Put the VHDs in order.
 
         :raises XsConvertError: a VHD is damaged, or they do not form a chain
@@ -133,7 +133,7 @@ class Survey:
         return {index: links[index] for index in sorted(links)}
 
 
-def survey(source: intake.Source, limits: limits.Limits,
+def survey(source: intake.Source, limits: image_limits.Limits,
            reopen: Reopen | None = None) -> Survey:
     """Read an archive until all structures of its VHDs are known.
 
@@ -187,7 +187,7 @@ def not_seekable() -> exceptions.UnreadableSource:
         'be read more than once: give it as a file')
 
 
-def _first_pass(opened: member.Members, limits: limits.Limits) -> Survey:
+def _first_pass(opened: member.Members, limits: image_limits.Limits) -> Survey:
     found = Survey({}, [])
     for item in opened.members():
         image.check_is_file(item)
@@ -211,7 +211,8 @@ def _first_pass(opened: member.Members, limits: limits.Limits) -> Survey:
     return found
 
 
-def _next_pass(opened: member.Members, limits: limits.Limits, found: Survey,
+def _next_pass(opened: member.Members, limits: image_limits.Limits,
+               found: Survey,
                ) -> None:
     for item in opened.members():
         vhd = found.vhds.get(item.index)
@@ -221,7 +222,8 @@ def _next_pass(opened: member.Members, limits: limits.Limits, found: Survey,
             _read(vhd, item, limits)
 
 
-def _read(vhd: Surveyed, item: member.Member, limits: limits.Limits) -> None:
+def _read(vhd: Surveyed, item: member.Member,
+          limits: image_limits.Limits) -> None:
     """Read the structures that this pass can find."""
     file = stream.VhdStream(vhd.name, vhd.size, item.data, limits)
     try:

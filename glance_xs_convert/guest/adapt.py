@@ -33,17 +33,17 @@ from glance_xs_convert.guest import inspection
 from glance_xs_convert.guest import messages
 from glance_xs_convert.guest import programs
 from glance_xs_convert.guest import settings as settings_
-from glance_xs_convert import limits
 from glance_xs_convert import publish
 from glance_xs_convert import results
 from glance_xs_convert import text
+from glance_xs_convert import units
 
 BIOS = 'bios'
 UEFI = 'uefi'
 
 #: The space below which the tools are stopped, because the appliance would
 #: wait forever for more.
-RESERVE = 128 * limits.MIB
+RESERVE = 128 * units.MIB
 #: The longest time for a program that answers at once, in seconds.
 _SHORT_TIMEOUT = 60
 

@@ -19,8 +19,8 @@ from glance_xs_convert.guest import adapt
 from glance_xs_convert.guest import messages
 from glance_xs_convert.guest import programs
 from glance_xs_convert.guest import settings as settings_
-from glance_xs_convert import limits
 from glance_xs_convert import text
+from glance_xs_convert import units
 
 
 def check_space(disk: str, overlay: str) -> None:
@@ -28,7 +28,7 @@ def check_space(disk: str, overlay: str) -> None:
 
     :raises OutOfSpace: it cannot; nothing has been changed
     """
-    needed = os.stat(overlay).st_blocks * limits.STAT_BLOCK
+    needed = os.stat(overlay).st_blocks * units.STAT_BLOCK
     found = os.statvfs(disk)
     free = found.f_bavail * found.f_frsize
     if free < needed:

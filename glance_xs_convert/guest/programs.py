@@ -22,8 +22,8 @@ import time
 from typing import IO
 
 from glance_xs_convert import exceptions
-from glance_xs_convert import limits
 from glance_xs_convert import text
+from glance_xs_convert import units
 
 _WARDEN = 'glance_xs_convert.guest.warden'
 
@@ -37,7 +37,7 @@ _PIPE_SIZE = 64 * 1024
 #: The longest line that is kept, in bytes; longer ones are cut.
 _LONGEST_LINE = 8 * 1024
 #: The most that a tool may write to each stream, in bytes.
-MOST_SAID = 256 * limits.MIB
+MOST_SAID = 256 * units.MIB
 
 #: Where the tools tell that the appliance has started.
 _TRACE = 'libguestfs: trace: '
@@ -46,10 +46,10 @@ _STARTED = 'launch = 0'
 #: The address space that a tool may use beyond the appliance's memory, which
 #: virt-v2v multiplies: QEMU takes some gigabytes for translated code and
 #: threads.
-_ADDRESS_SPACE = 8 * limits.GIB
+_ADDRESS_SPACE = 8 * units.GIB
 _MOST_MEMORY = 3
 #: The size of the largest file, whatever the disk is: libguestfs' own.
-_LARGEST_FILE = 8 * limits.GIB
+_LARGEST_FILE = 8 * units.GIB
 
 Heard = Callable[[str], None]
 
@@ -80,7 +80,7 @@ class Tool:
             'scratch': scratch,
             'limits': {
                 'RLIMIT_CORE': 0,
-                'RLIMIT_AS': (_MOST_MEMORY * memory * limits.MIB
+                'RLIMIT_AS': (_MOST_MEMORY * memory * units.MIB
                               + _ADDRESS_SPACE),
                 'RLIMIT_FSIZE': max(disk_size + disk_size // 16,
                                     _LARGEST_FILE),

@@ -21,12 +21,12 @@ from glance_xs_convert.guest import adapt
 from glance_xs_convert.guest import messages
 from glance_xs_convert.guest import programs
 from glance_xs_convert.guest import settings as settings_
-from glance_xs_convert import limits
+from glance_xs_convert import units
 
 #: Room for the appliance, which libguestfs makes once and keeps.
-APPLIANCE_SIZE = 1 * limits.GIB
+APPLIANCE_SIZE = 1 * units.GIB
 #: The size of the disk with which the appliance is started.
-_EMPTY_DISK = 16 * limits.MIB
+_EMPTY_DISK = 16 * units.MIB
 
 
 @dataclasses.dataclass(frozen=True)

@@ -30,11 +30,11 @@ import urllib.parse
 import urllib.request
 
 from glance_xs_convert import exceptions
-from glance_xs_convert import limits
 from glance_xs_convert import text
+from glance_xs_convert import units
 
 #: The most bytes to read, twice as many as any description has.
-MOST = 16 * limits.MIB
+MOST = 16 * units.MIB
 #: The longest time for all of it and for each answer, in seconds.
 MAX_TIME = 60.0
 _MAX_SILENCE = 15.0

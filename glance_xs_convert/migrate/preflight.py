@@ -16,13 +16,13 @@ from collections.abc import Iterable
 from collections.abc import Sequence
 import dataclasses
 
-from glance_xs_convert import limits
 from glance_xs_convert.migrate import cloud as cloud_
 from glance_xs_convert.migrate import errors
 from glance_xs_convert.migrate import inventory
 from glance_xs_convert.migrate import methods
 from glance_xs_convert import terms
 from glance_xs_convert import text
+from glance_xs_convert import units
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,7 +88,7 @@ def _check_quotas(cloud: cloud_.Cloud, waiting: Sequence[inventory.Row],
     if not usage:
         return [Finding(True, 'there are no quotas')]
     needed = {'image_count_total': len(waiting),
-              'image_size_total': _archives(waiting) // limits.MIB}
+              'image_size_total': _archives(waiting) // units.MIB}
     findings = []
     for name, need in needed.items():
         quota = usage.get(name)

@@ -17,11 +17,11 @@ from collections.abc import Mapping
 import json
 from typing import Any
 
-from glance_xs_convert import limits
 from glance_xs_convert.migrate import annotations
 from glance_xs_convert.migrate import images
 from glance_xs_convert.migrate import names
 from glance_xs_convert import terms
+from glance_xs_convert import units
 
 Change = dict[str, Any]
 
@@ -90,7 +90,7 @@ def final_changes(old: images.Image, new: images.Image,
     """
     wanted = {name: old[name] for name in _COPIED_ATTRIBUTES}
     wanted['visibility'] = old['visibility']
-    wanted['min_disk'] = max(old['min_disk'], -(-new['size'] // limits.GIB))
+    wanted['min_disk'] = max(old['min_disk'], -(-new['size'] // units.GIB))
     copied = set(annotations.of(new).copied)
     now = properties(old)
     removed = copied - set(new)

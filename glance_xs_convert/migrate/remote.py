@@ -16,13 +16,13 @@ from collections.abc import Iterator
 import io
 from typing import Any
 
-from glance_xs_convert import limits
 from glance_xs_convert.migrate import cloud as cloud_
 from glance_xs_convert.migrate import errors
 from glance_xs_convert.migrate import patience
 from glance_xs_convert import text
+from glance_xs_convert import units
 
-_CHUNK = limits.MIB
+_CHUNK = units.MIB
 
 
 class RemoteFile(io.RawIOBase):

@@ -28,15 +28,15 @@ import json
 import re
 from typing import Any
 
-from glance_xs_convert import limits
 from glance_xs_convert.migrate import errors
 from glance_xs_convert.migrate import patience
 from glance_xs_convert import text
+from glance_xs_convert import units
 
 #: The most bytes of an answer that are read. An image with as many properties
 #: as Glance allows by default, each as long as its database allows, is
 #: smaller.
-MOST_JSON = 64 * limits.MIB
+MOST_JSON = 64 * units.MIB
 _MOST_REASON = 64 * 1024
 _CHUNK = 64 * 1024
 #: How many characters of a reason are shown.

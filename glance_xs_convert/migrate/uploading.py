@@ -30,7 +30,6 @@ import shlex
 import uuid
 
 from glance_xs_convert import exceptions
-from glance_xs_convert import limits
 from glance_xs_convert.migrate import attempts
 from glance_xs_convert.migrate import choices
 from glance_xs_convert.migrate import claiming
@@ -45,10 +44,11 @@ from glance_xs_convert.migrate import record
 from glance_xs_convert import publish
 from glance_xs_convert import results
 from glance_xs_convert import terms
+from glance_xs_convert import units
 
 _NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL,
                         'https://opendev.org/glance-xs-convert/upload')
-_CHUNK = limits.MIB
+_CHUNK = units.MIB
 
 
 @dataclasses.dataclass(frozen=True)
@@ -152,7 +152,7 @@ def _parts(found: Sequence[tuple[results.Disk | None, int | None]],
            guest: results.Guest | None, name: str) -> list[Part]:
     shared: dict[str, object] = {}
     if guest is not None and guest.memory:
-        shared['min_ram'] = -(-guest.memory // limits.MIB)
+        shared['min_ram'] = -(-guest.memory // units.MIB)
     described = [disk for disk, _ in found if disk is not None]
     ordered = sorted(found, key=lambda one: not (
         one[0] is None or one[0].bootable))
@@ -163,7 +163,7 @@ def _parts(found: Sequence[tuple[results.Disk | None, int | None]],
             _choice(disk, described) if disk else None,
             f'{name}-{label}' if label and len(ordered) > 1 else name,
             shared if size is None else {
-                **shared, 'min_disk': -(-size // limits.GIB)},
+                **shared, 'min_disk': -(-size // units.GIB)},
             size, number == 0,
             (disk.device, disk.position, disk.name, disk.ref) if disk else ()))
     return made
@@ -322,7 +322,7 @@ class Uploader:
 
     def _completed(self, new: images.Image) -> images.Image:
         """Set the smallest disk, and remove what only an upload needs."""
-        least = -(-new['size'] // limits.GIB)
+        least = -(-new['size'] // units.GIB)
         wanted = {'min_disk': max(new['min_disk'], least)}
         gone = [name for name in names.PROVISIONAL if name in new]
         changes = [*record.changes(new, wanted), *record.removals(gone)]
@@ -388,5 +388,5 @@ def server_command(made: Sequence[Uploaded], name: str) -> str:
         words += ['--block-device',
                   f'uuid={other.image["id"]},source_type=image,'
                   'destination_type=volume,boot_index=-1,volume_size='
-                  f'{-(-other.size // limits.GIB)}']
+                  f'{-(-other.size // units.GIB)}']
     return shlex.join([*words, name])

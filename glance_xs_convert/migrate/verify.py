@@ -32,18 +32,19 @@ import sys
 import threading
 
 from glance_xs_convert import exceptions
-from glance_xs_convert import limits
+from glance_xs_convert import image_limits
 from glance_xs_convert.migrate import cloud as cloud_
 from glance_xs_convert.migrate import errors
 from glance_xs_convert.migrate import images
 from glance_xs_convert.migrate import remote
 from glance_xs_convert import publish
+from glance_xs_convert import units
 from glance_xs_convert.worker import parent
 from glance_xs_convert.worker import protocol
 
 Tell = Callable[[float | None], None]
 
-_CHUNK = limits.MIB
+_CHUNK = units.MIB
 #: How often the thread checks whether it must end, in milliseconds.
 _TURN = 200
 #: How long to wait for its end, in seconds.
@@ -102,7 +103,7 @@ def sum_of_disk(cloud: cloud_.Cloud, old: images.Image, algorithm: str,
         with publish.scratch_file() as disk:
             parent.convert(
                 source, disk.fileno(),
-                protocol.Request(limits.Limits(), sandbox=sandbox),
+                protocol.Request(image_limits.Limits(), sandbox=sandbox),
                 python=parent.interpreter(sys.executable),
                 on_progress=lambda latest: tell(
                     min(latest.source_read / max(old['size'], 1), 1.0)),

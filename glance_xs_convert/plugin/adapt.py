@@ -27,7 +27,6 @@ from glance_xs_convert import exceptions
 from glance_xs_convert.guest import adapt
 from glance_xs_convert.guest import commit
 from glance_xs_convert.guest import settings
-from glance_xs_convert import limits
 from glance_xs_convert import options
 from glance_xs_convert.plugin import adapt_record
 from glance_xs_convert.plugin import conversions
@@ -38,6 +37,7 @@ from glance_xs_convert.recovery import records
 from glance_xs_convert.recovery import remedies
 from glance_xs_convert.recovery import staging
 from glance_xs_convert import text
+from glance_xs_convert import units
 from glance_xs_convert.worker import parent
 
 LOG = logging.getLogger(__name__)
@@ -48,7 +48,7 @@ CONF.register_opts(options.ADAPT_OPTS, group=options.ADAPT_GROUP)
 _KEEP = 'keep'
 _ALWAYS = 'always'
 _OVERLAY = '.overlay'
-_PIECE = 4 * limits.MIB
+_PIECE = 4 * units.MIB
 
 
 class AdaptGuest(staged_task.StagedImageTask):

@@ -25,6 +25,7 @@ from oslo_log import log as logging
 from oslo_utils import units
 from taskflow.patterns import linear_flow
 
+from glance_xs_convert import conversion_progress
 from glance_xs_convert import exceptions
 from glance_xs_convert import options
 from glance_xs_convert.plugin import admission
@@ -34,7 +35,6 @@ from glance_xs_convert.plugin import keeping
 from glance_xs_convert.plugin import metrics
 from glance_xs_convert.plugin import selection
 from glance_xs_convert.plugin import staged_task
-from glance_xs_convert import progress
 from glance_xs_convert.recovery import staging
 from glance_xs_convert import results
 from glance_xs_convert import terms
@@ -136,7 +136,7 @@ class ConvertXenServerImage(staged_task.StagedImageTask):
         except exceptions.DiskTooLarge as error:
             raise bound.kind(error.reason, member=error.member) from error
 
-    def _tell_progress(self, reached: progress.Progress) -> None:
+    def _tell_progress(self, reached: conversion_progress.Progress) -> None:
         message = 'Converting the XenServer image'
         if reached.fraction is not None:
             message += f': {reached.fraction:.0%}'

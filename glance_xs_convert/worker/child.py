@@ -25,9 +25,9 @@ import time
 from typing import BinaryIO
 from typing import cast
 
+from glance_xs_convert import conversion_progress
 from glance_xs_convert.converter import convert
 from glance_xs_convert import exceptions
-from glance_xs_convert import progress
 from glance_xs_convert import results
 from glance_xs_convert.worker import privileges
 from glance_xs_convert.worker import protocol
@@ -39,7 +39,7 @@ _STDIN = 0
 _STDOUT = 1
 _STDERR = 2
 
-Work = Callable[[protocol.Job, progress.Progress], protocol.Result]
+Work = Callable[[protocol.Job, conversion_progress.Progress], protocol.Result]
 
 
 class Stopped(BaseException):
@@ -109,7 +109,7 @@ def _run(job: protocol.Job, output: Output) -> protocol.Result:
         output.write(protocol.encode_confinement(
             sandbox.enter(request.sandbox)))
     # From here on, the maker of the image may have taken over the process.
-    latest = progress.Progress()
+    latest = conversion_progress.Progress()
     for target, arguments in ((_exit_with_parent, ()),
                               (_report, (latest, output))):
         threading.Thread(target=target, args=arguments, daemon=True).start()
@@ -130,7 +130,7 @@ def _work(operation: str) -> Work:
     return works[operation]
 
 
-def _convert(job: protocol.Job, latest: progress.Progress,
+def _convert(job: protocol.Job, latest: conversion_progress.Progress,
              ) -> results.ConversionResult:
     request = job.request
     [target] = job.targets
@@ -140,7 +140,7 @@ def _convert(job: protocol.Job, latest: progress.Progress,
             disk=request.disk, digest=request.digest)
 
 
-def _convert_all(job: protocol.Job, latest: progress.Progress,
+def _convert_all(job: protocol.Job, latest: conversion_progress.Progress,
                  ) -> results.AllDisks:
     with _emptied_on_failure(job.targets):
         return convert.convert_all(
@@ -163,7 +163,7 @@ def _emptied_on_failure(targets: Sequence[int]) -> Iterator[None]:
         raise
 
 
-def _check(job: protocol.Job, latest: progress.Progress,
+def _check(job: protocol.Job, latest: conversion_progress.Progress,
            ) -> results.CheckResult:
     result = convert.check(
         _source(job), limits=job.request.limits, progress=latest,
@@ -184,13 +184,13 @@ def _write_map(target: int, packed: bytes) -> None:
         view = view[os.write(target, view):]
 
 
-def _inspect(job: protocol.Job, latest: progress.Progress,
+def _inspect(job: protocol.Job, latest: conversion_progress.Progress,
              ) -> results.Inspection:
     return convert.inspect(_source(job), limits=job.request.limits,
                            progress=latest, disk=job.request.disk)
 
 
-def _describe(job: protocol.Job, latest: progress.Progress,
+def _describe(job: protocol.Job, latest: conversion_progress.Progress,
               ) -> results.Description:
     return convert.describe(_source(job), limits=job.request.limits,
                             progress=latest)
@@ -230,7 +230,7 @@ def _exit_with_parent() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _report(latest: progress.Progress, output: Output) -> None:
+def _report(latest: conversion_progress.Progress, output: Output) -> None:
     while True:
         output.write(protocol.encode_progress(latest))
         time.sleep(protocol.REPORT_INTERVAL)

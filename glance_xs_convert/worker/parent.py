@@ -29,13 +29,14 @@ import sys
 import time
 from typing import TypeVar
 
+from glance_xs_convert import conversion_progress
 from glance_xs_convert import exceptions
-from glance_xs_convert import limits
+from glance_xs_convert import image_limits
 from glance_xs_convert import maps
-from glance_xs_convert import progress
 from glance_xs_convert import publish
 from glance_xs_convert import results
 from glance_xs_convert import text
+from glance_xs_convert import units
 from glance_xs_convert.worker import process
 from glance_xs_convert.worker import protocol
 from glance_xs_convert.worker import replies
@@ -50,7 +51,7 @@ _INTERVAL = protocol.REPORT_INTERVAL / 2
 #: whatever it waits for.
 _MAX_SILENCE = 60.0
 
-OnProgress = Callable[[progress.Progress], None]
+OnProgress = Callable[[conversion_progress.Progress], None]
 
 #: The missing means that have been logged, which is done once.
 _logged: set[str] = set()
@@ -133,8 +134,8 @@ def _check_written(target: int, result: results.ConversionResult
             f'{text.exact_size(result.virtual_size)} but wrote one of '
             f'{text.exact_size(found.st_size)}')
     # A file system may allocate more at once than a file needs.
-    slack = limits.MIB + 2 * found.st_blksize
-    allocated = found.st_blocks * limits.STAT_BLOCK
+    slack = units.MIB + 2 * found.st_blksize
+    allocated = found.st_blocks * units.STAT_BLOCK
     for most in (result.allocated, result.virtual_size):
         _expect(allocated <= most + most // 64 + slack,
                 'it announced a disk that occupies '
@@ -238,7 +239,8 @@ def probe(request: protocol.Request, *, python: str) -> protocol.Findings:
                 python, lambda latest: None)
 
 
-def _check_layers(layers: list[results.Vhd], bounds: limits.Limits) -> None:
+def _check_layers(layers: list[results.Vhd],
+                  bounds: image_limits.Limits) -> None:
     _expect(len(layers) <= bounds.max_chain_length, 'the chain is too long')
     _expect(all(layer.current_size <= bounds.max_virtual_size
                 for layer in layers), 'a layer is too large')
@@ -284,7 +286,7 @@ def _ended_unexpectedly(child: process.Child, status: int | None,
 
 
 def _heard(line: bytes, kind: type[_T], clock: '_Clock',
-           bounds: limits.Limits) -> _T | None:
+           bounds: image_limits.Limits) -> _T | None:
     """Note what the child says; return the result if it is that.
 
     :raises Invalid: a healthy converter would not say it
@@ -300,7 +302,7 @@ def _heard(line: bytes, kind: type[_T], clock: '_Clock',
         # It comes before the image can have any influence.
         _log_missing(replies.build(protocol.Confinement, fields).missing)
     elif name == protocol.PROGRESS:
-        latest = replies.build(progress.Progress, fields)
+        latest = replies.build(conversion_progress.Progress, fields)
         if latest.layers > bounds.max_chain_length:
             raise replies.Invalid('the chain is too long')
         clock.progressed(latest)
@@ -327,7 +329,7 @@ class _Clock:
 
     def __init__(self, max_time: int, progress_timeout: float) -> None:
         now = time.monotonic()
-        self.latest = progress.Progress()
+        self.latest = conversion_progress.Progress()
         self._started = self._heard = self._changed = now
         self._is_silent = True
         self._told = -math.inf
@@ -340,7 +342,7 @@ class _Clock:
         is_first, self._is_silent = self._is_silent, False
         return is_first
 
-    def progressed(self, latest: progress.Progress) -> None:
+    def progressed(self, latest: conversion_progress.Progress) -> None:
         if latest != self.latest:
             self.latest, self._changed = latest, time.monotonic()
 

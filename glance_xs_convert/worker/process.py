@@ -25,8 +25,8 @@ import time
 from typing import IO
 
 from glance_xs_convert import exceptions
-from glance_xs_convert import limits
 from glance_xs_convert import text
+from glance_xs_convert import units
 from glance_xs_convert.worker import priority
 from glance_xs_convert.worker import protocol
 
@@ -43,7 +43,7 @@ _PIPE_SIZE = 64 * 1024
 #: How much of the child's standard error is kept, in bytes, and how much it
 #: may write there.
 _STDERR_KEPT = 4096
-_STDERR_MAX = limits.MIB
+_STDERR_MAX = units.MIB
 #: How often the child may wake its parent up, at once and per second: ten
 #: times as often as a healthy one does.
 _BURST = 100

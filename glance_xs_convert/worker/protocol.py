@@ -26,11 +26,12 @@ import json
 from typing import Annotated
 
 from glance_xs_convert import bounds
+from glance_xs_convert import conversion_progress
 from glance_xs_convert import exceptions
-from glance_xs_convert import limits
-from glance_xs_convert import progress
+from glance_xs_convert import image_limits
 from glance_xs_convert import results
 from glance_xs_convert import text
+from glance_xs_convert import units
 
 #: The operations of a child.
 CONVERT = 'convert'
@@ -56,11 +57,11 @@ GRACE = 15.0
 
 #: The longest line that a child writes, in bytes; all but the result are
 #: shorter. The longest sentence in it, in characters.
-MAX_RESULT = limits.MIB
+MAX_RESULT = units.MIB
 MAX_LINE = 16 * 1024
 MAX_TEXT = 1000
 #: The largest map of a disk, in bytes.
-MAX_MAP = 64 * limits.MIB
+MAX_MAP = 64 * units.MIB
 
 #: The kinds of messages.
 CONFINED = 'confined'
@@ -84,14 +85,14 @@ class Request:
     :ivar niceness: how far to step back behind other processes, up to 19
     """
 
-    limits: limits.Limits
+    limits: image_limits.Limits
     disk: str | None = None
     digest: bool = False
     max_memory: int = 0
     max_cpu_time: int = 0
     max_time: int = 0
     sandbox: str = BEST_EFFORT
-    niceness: int = 10
+    niceness: int = 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -156,7 +157,7 @@ class Refusal:
 Result = (results.ConversionResult | results.AllDisks
           | results.CheckResult | results.Inspection | results.Description
           | Findings)
-_Message = Confinement | progress.Progress | Refusal | Result
+_Message = Confinement | conversion_progress.Progress | Refusal | Result
 
 
 def encode_job(job: Job) -> bytes:
@@ -168,7 +169,7 @@ def decode_job(line: bytes) -> Job:
     """Decode the line of ``encode_job``; the parent is trusted."""
     fields = json.loads(line)
     request = fields.pop('request')
-    request['limits'] = limits.Limits(**request['limits'])
+    request['limits'] = image_limits.Limits(**request['limits'])
     targets = tuple(fields.pop('targets'))
     return Job(request=Request(**request), targets=targets, **fields)
 
@@ -177,7 +178,7 @@ def encode_confinement(confinement: Confinement) -> bytes:
     return _line(CONFINED, confinement)
 
 
-def encode_progress(latest: progress.Progress) -> bytes:
+def encode_progress(latest: conversion_progress.Progress) -> bytes:
     layer = latest.layer
     return _line(PROGRESS, dataclasses.replace(
         latest, layer=None if layer is None else text.printable(layer)))

@@ -83,16 +83,6 @@ def files():
     return file_server.FileServer()
 
 
-def wait_for(condition, seconds=PATIENCE):
-    """Wait until something is true, and return it."""
-    deadline = time.monotonic() + seconds
-    while not (found := condition()):
-        if time.monotonic() > deadline:
-            raise TimeoutError('in vain')
-        time.sleep(0.05)
-    return found
-
-
 def _with_niceness(options):
     """A cloud's options, so that its conversions do not step back.
 
@@ -172,6 +162,16 @@ class ImportCase(testtools.TestCase):
         finally:
             self.client.images.delete(image_id)
 
+    def wait_until(self, condition, seconds=PATIENCE):
+        """Wait until something is true, and return it."""
+        deadline = time.monotonic() + seconds
+        while not (found := condition()):
+            if time.monotonic() > deadline:
+                self.fail('in vain: %s, %s' % (
+                    self.cloud.converters(), self.cloud.staged()))
+            time.sleep(0.05)
+        return found
+
     def begin_web_download(self, image_id, data, **arguments):
         """Begin an import by web-download."""
         url = self.files.add(image_id, data)
@@ -203,7 +203,7 @@ class ImportCase(testtools.TestCase):
             return len(self.cloud.converters()) >= count
 
         try:
-            wait_for(has_begun)
+            self.wait_until(has_begun)
             stopped.update(self.cloud.hang_converters())
             yield
         finally:

@@ -153,15 +153,6 @@ class FaultCase(base.ImportCase):
                     str(self.own_turns())))
             yield
 
-    def wait_until(self, condition, seconds=PATIENCE):
-        """Wait for something to become true."""
-        deadline = time.monotonic() + seconds
-        while not condition():
-            if time.monotonic() > deadline:
-                self.fail('in vain: %s, %s' % (
-                    self.cloud.converters(), self.cloud.staged()))
-            time.sleep(0.05)
-
     def status(self, image_id):
         """The image's status."""
         return self.client.images.get(image_id).status

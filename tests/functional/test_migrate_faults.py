@@ -119,7 +119,7 @@ class TestOthers(migrations.MigrateCase):
         slow = faults.slow()
         ids = [self.store(slow), self.store(slow)]
         process = self.start('run', '--jobs', '1')
-        base.wait_for(self.cloud.converters)
+        self.wait_until(self.cloud.converters)
         process.send_signal(signal.SIGINT)
         ended = self.end(process)
         self.assertEqual(1, ended.status)
@@ -175,7 +175,7 @@ class TestOthers(migrations.MigrateCase):
             process.kill()
             self.end(process)
             self.client.images.delete(old_id)
-        base.wait_for(lambda: not self.cloud.converters())
+        self.wait_until(lambda: not self.cloud.converters())
         self.assertEqual(1, len(self.news_of(old_id)))
         self.migrate('run')
         self.assertEqual([], self.all_images())
@@ -281,7 +281,7 @@ class TestTroubledCloud(migrations.MigrateCase):
         slow = faults.slow()
         old_id = self.store(slow)
         process = self.start('run', '--deadline', STUCK_DEADLINE)
-        stopped = base.wait_for(self.cloud.hang_converters)
+        stopped = self.wait_until(self.cloud.hang_converters)
         try:
             ended = self.end(process)
         finally:

@@ -175,7 +175,7 @@ class TestStandstill(RequestCase):
         process = self.start('run', *arguments)
         process.stderr.readline()
         start = time.monotonic()
-        base.wait_for(lambda: self.uploads(old_id) != before)
+        self.wait_until(lambda: self.uploads(old_id) != before)
         taken = time.monotonic() - start
         ended = self.end(process)
         self.assertLess(taken, TAKEN_OVER)
@@ -194,7 +194,7 @@ class TestStandstill(RequestCase):
         self.cloud.failing.plan('stage', 'database', skip=1)
         self.cloud.failing.plan('delete', 503, times=failing.ALWAYS)
         process = self.start('run', '--method', 'glance-direct')
-        base.wait_for(self.cloud.failing.made)
+        self.wait_until(self.cloud.failing.made)
         process.kill()
         with process:
             process.communicate()

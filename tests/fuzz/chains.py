@@ -17,7 +17,7 @@ import dataclasses
 import typing
 
 from glance_xs_convert import exceptions
-from glance_xs_convert import limits
+from glance_xs_convert import image_limits
 
 from testbed.images import archive
 from testbed.images import chains
@@ -246,6 +246,6 @@ def check_limit(disk: rules.Outcome, data: bytes) -> None:
             rules.LIMITS, max_virtual_size=disk.size - 1))
         if not isinstance(less, exceptions.LimitExceeded):
             raise rules.Broken('the limit is no limit')
-    few = rules.outcome(data, limits=limits.Limits(max_members=0))
+    few = rules.outcome(data, limits=image_limits.Limits(max_members=0))
     if isinstance(few, rules.Disk):
         raise rules.Broken('too many members')

@@ -18,11 +18,11 @@ import re
 import tarfile
 import typing
 
+from glance_xs_convert import conversion_progress
 from glance_xs_convert.converter.containers import bare
 from glance_xs_convert.converter import opening
 from glance_xs_convert.converter.streams import intake
 from glance_xs_convert import exceptions
-from glance_xs_convert import progress
 
 from testbed.images import archive
 from tests.fuzz import mutation
@@ -167,7 +167,8 @@ def seen_by_us(data: bytes) -> list[tuple[str, bytes]] | None:
     """The regular members by our reader; None if it refuses the archive."""
     found = []
     try:
-        with (intake.opened(io.BytesIO(data), progress.Progress()) as source,
+        with (intake.opened(
+                io.BytesIO(data), conversion_progress.Progress()) as source,
               opening.opened(source, rules.LIMITS) as opened):
             if isinstance(opened.members, bare.BareVhd):
                 return None

@@ -23,9 +23,9 @@ import typing
 from unittest import mock
 
 from glance_xs_convert.cli import tables
+from glance_xs_convert import conversion_progress
 from glance_xs_convert import exceptions
-from glance_xs_convert import limits
-from glance_xs_convert import progress
+from glance_xs_convert import image_limits
 from glance_xs_convert import results
 from glance_xs_convert.worker import parent
 from glance_xs_convert.worker import process
@@ -36,7 +36,7 @@ from tests.fuzz import rules
 #: Bytes of the archive and of the raw disk.
 SOURCE = 1000
 DISK = 4096
-LIMITS = limits.Limits(max_virtual_size=2 * DISK, max_chain_length=8)
+LIMITS = image_limits.Limits(max_virtual_size=2 * DISK, max_chain_length=8)
 
 #: A pipe holds so much before its writer has to wait.
 _MOST = 60_000
@@ -193,7 +193,7 @@ def test_one_input(data: bytes) -> None:
                 _check_text(str(error))
 
 
-def _check_progress(latest: progress.Progress) -> None:
+def _check_progress(latest: conversion_progress.Progress) -> None:
     if latest.fraction is not None and not 0 <= latest.fraction <= 1:
         raise rules.Broken('an impossible fraction')
     if latest.layers > LIMITS.max_chain_length:

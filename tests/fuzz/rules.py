@@ -33,10 +33,11 @@ from glance_xs_convert.converter import layers
 from glance_xs_convert.converter import passes
 from glance_xs_convert.converter.streams import read_ahead
 from glance_xs_convert import exceptions
-from glance_xs_convert import limits
+from glance_xs_convert import image_limits
 
-LIMITS = limits.Limits(max_virtual_size=8 * 1024 ** 2, max_chain_length=8,
-                       max_members=40, max_ignored_size=8 * 1024 ** 2)
+LIMITS = image_limits.Limits(
+    max_virtual_size=8 * 1024 ** 2, max_chain_length=8, max_members=40,
+    max_ignored_size=8 * 1024 ** 2)
 
 #: Processor seconds that one conversion of a small input may take.
 MOST_TIME = 5

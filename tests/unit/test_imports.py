@@ -44,7 +44,7 @@ WRONG = {
         ('migrate.planted', f'{PACKAGE}.deployment.checks'),
         ('exceptions', f'{PACKAGE}.converter.convert'),
         ('results', f'{PACKAGE}.converter.convert'),
-        ('text', f'{PACKAGE}.limits'),
+        ('text', f'{PACKAGE}.image_limits'),
     ],
     'rooms': [
         ('converter.streams.planted', f'{PACKAGE}.converter.disk.extents'),
@@ -200,6 +200,31 @@ class Workshop(unittest.TestCase):
             wrong = [name for name in imported(path)
                      if name.partition('.')[0] == PACKAGE]
             self.assertEqual([], wrong, path)
+
+
+class Names(unittest.TestCase):
+    """A name means one thing in a module."""
+
+    def hidden(self, text):
+        """The imported modules that parameters of functions hide."""
+        tree = ast.parse(text)
+        modules = {alias.asname or alias.name for node in ast.walk(tree)
+                   if isinstance(node, ast.Import | ast.ImportFrom)
+                   for alias in node.names}
+        return sorted(node.arg for node in ast.walk(tree)
+                      if isinstance(node, ast.arg) and node.arg in modules)
+
+    def test_no_parameter_hides_a_module(self):
+        for directory in (PACKAGE, 'testbed', 'tools'):
+            for path in cases.ROOT.joinpath(directory).rglob('*.py'):
+                self.assertEqual([], self.hidden(path.read_text()), path)
+
+    def test_hidden_modules_are_found(self):
+        for line in ('def f(a, text): pass', 'def f(a, *, text=None): pass',
+                     'f = lambda text: None', 'def f(*text): pass'):
+            with self.subTest(line):
+                self.assertEqual(['text'], self.hidden(
+                    'from glance_xs_convert import text\n' + line))
 
 
 class Helpers(cases.ScratchCase):

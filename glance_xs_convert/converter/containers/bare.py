@@ -45,7 +45,7 @@ class BareVhd:
         yield member.Member(0, self.name, self.size, self.data)
         self.read_rest()
 
-    def ignore(self, member: member.Member) -> None:
+    def ignore(self, item: member.Member) -> None:
         """Do nothing: the only member belongs to the chain."""
 
     def read_rest(self) -> int:

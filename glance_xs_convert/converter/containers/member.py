@@ -103,7 +103,7 @@ class Members(Protocol):
     def members(self) -> Iterator[Member]:
         """Yield the files in their order."""
 
-    def ignore(self, member: Member) -> None:
+    def ignore(self, item: Member) -> None:
         """Note that a member does not belong to the disk."""
 
 

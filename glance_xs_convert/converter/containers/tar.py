@@ -28,17 +28,18 @@ from glance_xs_convert.converter.containers import tar_headers
 from glance_xs_convert.converter.containers import tar_sparse
 from glance_xs_convert.converter.streams import forward
 from glance_xs_convert import exceptions
-from glance_xs_convert import limits
+from glance_xs_convert import image_limits
 from glance_xs_convert import text
+from glance_xs_convert import units
 
 #: ``tarfile`` copies the global pax records for each member.
 _MAX_GLOBAL_RECORDS = 100
 #: How much may follow the end-of-archive marker: the rest of tar's last
 #: record.
-_MAX_TRAILER = 16 * limits.MIB
+_MAX_TRAILER = 16 * units.MIB
 #: Twice the size of a layer of the largest disk with its tables. Larger sizes
 #: in tar headers are not believed.
-_MAX_MEMBER_SIZE = 2 * limits.MAX_VIRTUAL_SIZE
+_MAX_MEMBER_SIZE = 2 * image_limits.MAX_VIRTUAL_SIZE
 
 
 #: What members are that are neither files nor directories.
@@ -58,7 +59,7 @@ class Archive:
                          so that the end-of-archive marker may be missing
     """
 
-    def __init__(self, data: member.ArchiveReader, limits: limits.Limits,
+    def __init__(self, data: member.ArchiveReader, limits: image_limits.Limits,
                  has_checksum: bool) -> None:
         self._limits = limits
         self._has_checksum = has_checksum
@@ -123,12 +124,12 @@ class Archive:
             self._bytes.inside = None
         self._drain()
 
-    def ignore(self, member: member.Member) -> None:
+    def ignore(self, item: member.Member) -> None:
         """Note that a member does not belong to the disk.
 
         :raises LimitExceeded: such members have too many bytes together
         """
-        self._count_ignored(member.size, member.name)
+        self._count_ignored(item.size, item.name)
 
     def _count(self, info: tarfile.TarInfo) -> None:
         if self._is_export and _is_file(info):

@@ -25,13 +25,13 @@ import tarfile
 
 from glance_xs_convert.converter.containers import member
 from glance_xs_convert import exceptions
-from glance_xs_convert import limits
 from glance_xs_convert import text
+from glance_xs_convert import units
 
 #: The largest size of one member's headers (long names, pax records), of all
 #: members' headers together, and of a single read.
 _MAX_HEADERS = 64 * 1024
-_MAX_ALL_HEADERS = 2 * limits.MIB
+_MAX_ALL_HEADERS = 2 * units.MIB
 _MAX_HEADER_READ = 16 * 1024
 #: The standard library's pax parser is quadratic in the length of a number.
 _ENDLESS_NUMBER = re.compile(rb'[0-9]{64}')

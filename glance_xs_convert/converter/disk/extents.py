@@ -17,13 +17,14 @@ format yields extents, and the disk does not know where they come from.
 
 import dataclasses
 
-from glance_xs_convert import limits
+from glance_xs_convert import units
+
 
 #: The unit in which layers record what they have written, in bytes.
 SECTOR_SIZE = 512
 #: The size of a region, in bytes: that of the largest block of a VHD. No
 #: extent crosses the border between two regions.
-REGION_SIZE = 2 * limits.MIB
+REGION_SIZE = 2 * units.MIB
 
 
 @dataclasses.dataclass(frozen=True)

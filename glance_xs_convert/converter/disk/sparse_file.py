@@ -24,8 +24,8 @@ from glance_xs_convert.converter.disk import sectors
 from glance_xs_convert.converter.disk import zeros
 from glance_xs_convert.converter.streams import forward
 from glance_xs_convert import exceptions
-from glance_xs_convert import limits
 from glance_xs_convert import text
+from glance_xs_convert import units
 
 _ZEROS = bytes(sectors.REGION_SIZE)
 
@@ -58,7 +58,7 @@ class SparseFile:
     def allocated(self) -> int:
         """Return the number of bytes that the file occupies."""
         with _writable():
-            return os.fstat(self._descriptor).st_blocks * limits.STAT_BLOCK
+            return os.fstat(self._descriptor).st_blocks * units.STAT_BLOCK
 
     def begin_layer(self, rank: int, overwrites: bool) -> None:
         self._overwrites = overwrites

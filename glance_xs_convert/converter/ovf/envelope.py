@@ -27,7 +27,7 @@ from urllib import parse as urls
 from glance_xs_convert.converter.ovf import tree
 from glance_xs_convert.converter import strict_xml
 from glance_xs_convert import exceptions
-from glance_xs_convert import limits
+from glance_xs_convert import image_limits
 from glance_xs_convert import results
 from glance_xs_convert import text
 
@@ -188,10 +188,10 @@ class _Envelope:
                 raise exceptions.DamagedPackage(
                     f'the disks in {paths[-1]} and {file.path} are parents '
                     'of one another', member=self._member)
-            if len(paths) == limits.MAX_CHAIN_LENGTH:
+            if len(paths) == image_limits.MAX_CHAIN_LENGTH:
                 raise exceptions.LimitExceeded(
                     f'the disk in {path} has more than '
-                    f'{limits.MAX_CHAIN_LENGTH - 1} parents',
+                    f'{image_limits.MAX_CHAIN_LENGTH - 1} parents',
                     member=self._member)
             self._check_shown(file)
             paths.append(file.path)

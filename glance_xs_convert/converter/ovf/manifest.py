@@ -20,11 +20,11 @@ import codecs
 import re
 from typing import NamedTuple
 
-from glance_xs_convert import limits
 from glance_xs_convert import text
+from glance_xs_convert import units
 
 #: The largest manifest, in bytes, and the most lines.
-MAX_SIZE = limits.MIB
+MAX_SIZE = units.MIB
 _MAX_LINES = 10_000
 
 #: A name may itself hold parentheses.

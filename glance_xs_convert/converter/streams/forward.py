@@ -16,7 +16,8 @@ from collections.abc import Iterable
 from collections.abc import Iterator
 from typing import Protocol
 
-from glance_xs_convert import limits
+from glance_xs_convert import units
+
 
 #: A part of a buffer: the bytes from the first index up to the second.
 Piece = tuple[bytes, int, int]
@@ -25,7 +26,7 @@ Located = tuple[int, Piece]
 
 
 #: A chunk of zeros that nobody has to read.
-ZEROS = bytes(2 * limits.MIB)
+ZEROS = bytes(2 * units.MIB)
 
 
 class EndOfData(EOFError):

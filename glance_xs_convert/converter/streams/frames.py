@@ -21,8 +21,8 @@ import re
 from typing import Protocol
 
 from glance_xs_convert import exceptions
-from glance_xs_convert import limits
 from glance_xs_convert import text
+from glance_xs_convert import units
 
 #: The largest piece of compressed data to read at a time, in bytes.
 _SOURCE_SIZE = 256 * 1024
@@ -34,7 +34,7 @@ _NOT_ZERO = re.compile(rb'[^\0]')
 #: data is nearly all zeros. The first _FREE bytes do not count, because a
 #: small archive may be mostly holes.
 _MAX_RATIO = 1032
-_FREE = limits.GIB
+_FREE = units.GIB
 
 
 class Source(Protocol):

@@ -23,10 +23,10 @@ import stat
 from typing import BinaryIO
 from typing import TYPE_CHECKING
 
+from glance_xs_convert import conversion_progress
 from glance_xs_convert.converter.streams import digest
 from glance_xs_convert.converter.streams import forward
-from glance_xs_convert import limits
-from glance_xs_convert import progress
+from glance_xs_convert import units
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -56,7 +56,7 @@ class Source(io.BufferedReader):
     :param hashed: the digest that every byte is added to, or None
     """
 
-    def __init__(self, file: BinaryIO, progress: progress.Progress,
+    def __init__(self, file: BinaryIO, progress: conversion_progress.Progress,
                  hashed: digest.Digest | None) -> None:
         self._tap = _Tap(file, progress, hashed)
         super().__init__(self._tap, _BUFFER)
@@ -92,7 +92,8 @@ class Source(io.BufferedReader):
 
 
 @contextlib.contextmanager
-def opened(file: BinaryIO, progress: progress.Progress, hashed: bool = False,
+def opened(file: BinaryIO, progress: conversion_progress.Progress,
+           hashed: bool = False,
            ) -> Iterator[Source]:
     """Count, and optionally hash, the bytes that are read from a file.
 
@@ -124,7 +125,7 @@ class _Tap(io.RawIOBase):
 
     interrupted = False
 
-    def __init__(self, file: BinaryIO, progress: progress.Progress,
+    def __init__(self, file: BinaryIO, progress: conversion_progress.Progress,
                  hashed: digest.Digest | None) -> None:
         self._file = file
         self._progress = progress
@@ -215,7 +216,7 @@ def _is_sparse(file: BinaryIO) -> bool:
     except OSError:
         return False
     return (stat.S_ISREG(found.st_mode)
-            and found.st_blocks * limits.STAT_BLOCK < found.st_size)
+            and found.st_blocks * units.STAT_BLOCK < found.st_size)
 
 
 def _waiter(file: BinaryIO) -> Callable[[], bool] | None:

@@ -18,10 +18,11 @@ from collections.abc import Iterator
 import queue
 import threading
 
-from glance_xs_convert import limits
+from glance_xs_convert import units
+
 
 #: The size of a chunk in bytes, and the number of chunks that may wait.
-CHUNK_SIZE = 2 * limits.MIB
+CHUNK_SIZE = 2 * units.MIB
 CHUNKS_AHEAD = 3
 
 

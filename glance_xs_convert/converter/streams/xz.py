@@ -19,16 +19,16 @@ import lzma
 
 from glance_xs_convert.converter.streams import frames
 from glance_xs_convert import exceptions
-from glance_xs_convert import limits
 from glance_xs_convert import text
+from glance_xs_convert import units
 
 MAGIC = b'\xfd7zXZ\0'
 _NAME = 'xz'
 #: The largest dictionary, in bytes. The highest level of compression uses one
 #: of 64 MiB.
-_MAX_DICTIONARY = 128 * limits.MIB
+_MAX_DICTIONARY = 128 * units.MIB
 #: What a decompressor needs besides its dictionary, in bytes.
-_OVERHEAD = limits.MIB
+_OVERHEAD = units.MIB
 
 
 def decompressor(source: frames.Source) -> frames.Decompressor:

@@ -29,7 +29,7 @@ from glance_xs_convert.converter.vhd import layout
 from glance_xs_convert.converter.vhd import names
 from glance_xs_convert.converter.vhd import structures
 from glance_xs_convert import exceptions
-from glance_xs_convert import limits
+from glance_xs_convert import image_limits
 from glance_xs_convert import results
 from glance_xs_convert import text
 
@@ -149,7 +149,7 @@ def is_for_swap(path: str, swap: results.Vhd | None, others: Sequence[Link],
                    for other in others)
 
 
-def check_length(count: int, limits: limits.Limits, name: str) -> None:
+def check_length(count: int, limits: image_limits.Limits, name: str) -> None:
     """Check that a chain may have so many layers.
 
     :param name: the name of one that is too many
@@ -177,7 +177,7 @@ def check_apart(path: str, shown: str, others: Iterable[Link]) -> None:
                 'same place in the chain', member=shown)
 
 
-def arrange(links: Sequence[Link], limits: limits.Limits) -> Chain:
+def arrange(links: Sequence[Link], limits: image_limits.Limits) -> Chain:
     """Put the VHDs of an archive in order.
 
     :raises NoVhds: there are none

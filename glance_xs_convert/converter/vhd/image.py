@@ -25,7 +25,7 @@ from glance_xs_convert.converter.vhd import names
 from glance_xs_convert.converter.vhd import stream
 from glance_xs_convert.converter.vhd import structures
 from glance_xs_convert import exceptions
-from glance_xs_convert import limits
+from glance_xs_convert import image_limits
 from glance_xs_convert import results
 
 
@@ -54,7 +54,7 @@ class VhdImage:
     :ivar ignored: the files that do not belong to the chain, so far
     """
 
-    def __init__(self, opened: member.Members, limits: limits.Limits,
+    def __init__(self, opened: member.Members, limits: image_limits.Limits,
                  found: Mapping[int, Found] | None = None) -> None:
         self.vhds: list[results.Vhd] = []
         self.notes: list[str] = []

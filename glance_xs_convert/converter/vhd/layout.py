@@ -25,8 +25,8 @@ from typing import Literal
 import uuid
 
 from glance_xs_convert.converter.vhd import record
-from glance_xs_convert import limits
 from glance_xs_convert import text
+from glance_xs_convert import units
 
 SECTOR_SIZE = 512
 
@@ -35,7 +35,7 @@ BAT_UNUSED = 0xFFFFFFFF
 BAT_ENTRY_SIZE = 4
 
 #: The largest block that the format is used with.
-MAX_BLOCK_SIZE = 2 * limits.MIB
+MAX_BLOCK_SIZE = 2 * units.MIB
 
 DISK_TYPE_FIXED = 2
 DISK_TYPE_DYNAMIC = 3

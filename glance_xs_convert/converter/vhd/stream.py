@@ -17,7 +17,7 @@ from glance_xs_convert.converter import layers
 from glance_xs_convert.converter.streams import forward
 from glance_xs_convert.converter.vhd import layout
 from glance_xs_convert import exceptions
-from glance_xs_convert import limits
+from glance_xs_convert import image_limits
 
 
 class VhdStream:
@@ -34,7 +34,7 @@ class VhdStream:
     leftover: str | None = None
 
     def __init__(self, name: str, size: int, data: forward.Reader,
-                 limits: limits.Limits) -> None:
+                 limits: image_limits.Limits) -> None:
         self.name = name
         self.size = size
         self.data = data

@@ -33,11 +33,11 @@ from glance_xs_convert.converter.vhd import leftover
 from glance_xs_convert.converter.vhd import stream
 from glance_xs_convert.converter.vhd import structures
 from glance_xs_convert import exceptions
-from glance_xs_convert import limits
+from glance_xs_convert import image_limits
 from glance_xs_convert import results
 from glance_xs_convert import text
 
-_MAX_FILE_SIZE = 2 * limits.MAX_VIRTUAL_SIZE
+_MAX_FILE_SIZE = 2 * image_limits.MAX_VIRTUAL_SIZE
 
 
 class NotVhd(Exception):
@@ -55,7 +55,7 @@ class UnsizedVhd:
     """
 
     def __init__(self, name: str, data: member.ArchiveReader,
-                 limits: limits.Limits) -> None:
+                 limits: image_limits.Limits) -> None:
         self.vhds: list[results.Vhd] = []
         self.notes: list[str] = []
         self._name = name
@@ -128,7 +128,7 @@ class _OpenEnded(stream.VhdStream):
     """A file that may have any size."""
 
     def __init__(self, name: str, data: member.ArchiveReader,
-                 limits: limits.Limits) -> None:
+                 limits: image_limits.Limits) -> None:
         self._rest = data
         super().__init__(name, _MAX_FILE_SIZE, data, dataclasses.replace(
             limits, max_ignored_size=sys.maxsize))

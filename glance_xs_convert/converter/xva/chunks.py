@@ -32,7 +32,7 @@ from glance_xs_convert.converter.containers import member
 from glance_xs_convert.converter.streams import forward
 from glance_xs_convert.converter.xva import checksums
 from glance_xs_convert import exceptions
-from glance_xs_convert import limits
+from glance_xs_convert import image_limits
 from glance_xs_convert import text
 
 #: XenServer cuts disks into chunks of 1 MiB. Smaller chunks are accepted, but
@@ -185,7 +185,7 @@ class DiskReader(forward.PieceReader):
         self._kinds = list(checksums.KINDS)
         self._sums = sums
         self._chunks_left = _MAX_CHUNKS + (
-            min(size, limits.MAX_VIRTUAL_SIZE) // _LEAST_AVERAGE)
+            min(size, image_limits.MAX_VIRTUAL_SIZE) // _LEAST_AVERAGE)
         self._short_chunks_left = _MAX_SHORT_CHUNKS
 
     @property

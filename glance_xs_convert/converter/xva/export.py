@@ -29,7 +29,7 @@ from glance_xs_convert.converter.xva import checksums
 from glance_xs_convert.converter.xva import chunks
 from glance_xs_convert.converter.xva import ova_xml
 from glance_xs_convert import exceptions
-from glance_xs_convert import limits
+from glance_xs_convert import image_limits
 from glance_xs_convert import results
 from glance_xs_convert import text
 
@@ -96,7 +96,7 @@ class XvaImage:
     :ivar notes: where zeros were taken for chunks that should be there, so far
     """
 
-    def __init__(self, opened: member.Members, limits: limits.Limits,
+    def __init__(self, opened: member.Members, limits: image_limits.Limits,
                  disk: str | None) -> None:
         self._opened = opened
         self._limits = limits

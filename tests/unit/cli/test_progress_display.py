@@ -19,7 +19,7 @@ import unittest
 from unittest import mock
 
 from glance_xs_convert.cli import progress_display
-from glance_xs_convert import progress
+from glance_xs_convert import conversion_progress
 
 from tests.unit import cases
 
@@ -38,7 +38,7 @@ class Stream(io.StringIO):
 def seen(text, terminal=False, wanted=None):
     """Show a progress until a text has appeared; return all that has."""
     stream = Stream(terminal)
-    state = progress.Progress(source_size=2048)
+    state = conversion_progress.Progress(source_size=2048)
     with (mock.patch.object(progress_display, '_LINE_INTERVAL', 0.01),
           mock.patch.object(progress_display, '_PATIENCE', 0.01),
           mock.patch.object(progress_display, '_BAR_INTERVAL', 0.01),
@@ -74,7 +74,8 @@ class Shown(unittest.TestCase):
                 (512, 2048, '25%, 1 min 30 s left, 512 B read'),
                 (2048, 2048, '100%, 0 s left, 2 KiB read'),
                 (0, 2048, '0%, 0 B read'), (512, None, '512 B read')):
-            state = progress.Progress(source_size=size, source_read=read)
+            state = conversion_progress.Progress(
+                source_size=size, source_read=read)
             self.assertEqual(shown, progress_display._line(state, 30.0))
 
     def test_bar(self):
@@ -87,18 +88,20 @@ class Shown(unittest.TestCase):
         for terminal, wanted in ((False, None), (False, False),
                                  (True, False)):
             stream = Stream(terminal)
-            with progress_display.shown(progress.Progress(), stream, wanted):
+            with progress_display.shown(
+                    conversion_progress.Progress(), stream, wanted):
                 self.assertEqual(set(), self.new_threads())
             self.assertEqual('', stream.getvalue())
 
     def test_error_ends_it(self):
         with (self.assertRaises(KeyError),
-              progress_display.shown(progress.Progress(), Stream(True),
-                                     None)):
+              progress_display.shown(
+                  conversion_progress.Progress(), Stream(True), None)):
             raise KeyError
 
     def test_nothing_for_what_is_soon_over(self):
         stream = Stream(True)
-        with progress_display.shown(progress.Progress(), stream, None):
+        with progress_display.shown(
+                conversion_progress.Progress(), stream, None):
             pass
         self.assertEqual('', stream.getvalue())

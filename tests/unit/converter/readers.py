@@ -15,10 +15,10 @@
 import tempfile
 import unittest
 
+from glance_xs_convert import conversion_progress
 from glance_xs_convert.converter.disk import sparse_file
 from glance_xs_convert.converter.streams import intake
-from glance_xs_convert import limits
-from glance_xs_convert import progress
+from glance_xs_convert import image_limits
 
 from testbed.images import archive
 from testbed.images import chains
@@ -63,10 +63,11 @@ class ReaderCase(unittest.TestCase):
         self.file = sources.Counting(data)
         if not can_seek:
             self.file.seekable = lambda: False
-        source = intake.opened(self.file, progress.Progress())
+        source = intake.opened(self.file, conversion_progress.Progress())
         opened = source.__enter__()
         self.addCleanup(source.__exit__, None, None, None)
-        return self.reader(opened, limits.DEFAULT, progress.Progress())
+        return self.reader(opened, image_limits.DEFAULT,
+                           conversion_progress.Progress())
 
     def new_file(self):
         """A raw disk, whose file is kept."""

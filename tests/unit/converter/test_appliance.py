@@ -26,7 +26,7 @@ import ddt
 from glance_xs_convert import api
 from glance_xs_convert.converter import convert
 from glance_xs_convert import exceptions
-from glance_xs_convert import limits
+from glance_xs_convert import image_limits
 
 from testbed.images import archive
 from testbed.images import chains
@@ -197,7 +197,7 @@ class Disks(PackageCase):
     def test_the_limit(self):
         error = self.assert_refused(
             one().tar(), exceptions.LimitExceeded,
-            limits=limits.Limits(max_virtual_size=64 * KIB))
+            limits=image_limits.Limits(max_virtual_size=64 * KIB))
         self.assertIn('more than', str(error))
 
 

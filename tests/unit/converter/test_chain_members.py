@@ -23,7 +23,7 @@ import ddt
 from glance_xs_convert import api
 from glance_xs_convert.converter.streams import frames
 from glance_xs_convert import exceptions
-from glance_xs_convert import limits
+from glance_xs_convert import image_limits
 
 from testbed.images import archive
 from testbed.images import ova
@@ -116,12 +116,12 @@ class Compressed(cases.ConvertCase):
             packed_vhd(f'{number}.vhd.xz', MIB, lzma.compress)
             for number in range(5)])
         self.assert_refused(data, exceptions.LimitExceeded, '4.vhd.xz',
-                            limits=limits.Limits(max_chain_length=3))
+                            limits=image_limits.Limits(max_chain_length=3))
 
     def test_a_limit_of_the_disk(self):
         self.assert_refused(
             archive.tgz([packed_vhd()]), exceptions.LimitExceeded,
-            '0.vhd.gz', limits=limits.Limits(max_virtual_size=4 * MIB))
+            '0.vhd.gz', limits=image_limits.Limits(max_virtual_size=4 * MIB))
 
     def test_others_are_ignored(self):
         """Compressed files that are no VHDs do not have to be intact."""
@@ -161,7 +161,7 @@ class TooLargeToBeIgnored(cases.ConvertCase):
 
     def test_what_is_larger_than_any_disk(self):
         self.assertLess(self.refused_in(
-            BOOT, limits=limits.Limits(max_virtual_size=32 * GIB)), 5)
+            BOOT, limits=image_limits.Limits(max_virtual_size=32 * GIB)), 5)
 
     def test_a_fixed_disk_is_read_to_its_end(self):
         """It is told by its beginning that it may be one."""
@@ -170,13 +170,13 @@ class TooLargeToBeIgnored(cases.ConvertCase):
         for name, bounds in (('root', MIB), ('0.vhd', 100)):
             self.assert_converts(layers, archive.tgz([
                 archive.Member(name, layers[0].image())]),
-                limits=limits.Limits(max_ignored_size=bounds))
+                limits=image_limits.Limits(max_ignored_size=bounds))
             self.target.unlink()
 
     def test_one_that_does_not_begin_like_a_disk(self):
         """The message says what to do, and that helps."""
         [layer] = fixed(2 * MIB)
-        small = limits.Limits(max_ignored_size=MIB)
+        small = image_limits.Limits(max_ignored_size=MIB)
         error = self.assert_refused(
             archive.tgz([archive.Member('root', layer.image())]),
             exceptions.LimitExceeded, 'root', limits=small)
@@ -187,7 +187,7 @@ class TooLargeToBeIgnored(cases.ConvertCase):
     def test_check_and_inspect_say_the_same(self):
         data = archive.tgz([*shapes.accepted()['dates'].members,
                             archive.Member('notes', b'x' * MIB)])
-        small = limits.Limits(max_ignored_size=100)
+        small = image_limits.Limits(max_ignored_size=100)
         for road in (api.check, api.inspect):
             with self.assertRaisesRegex(exceptions.LimitExceeded, 'notes'):
                 road(io.BytesIO(data), limits=small)

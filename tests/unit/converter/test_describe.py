@@ -19,7 +19,7 @@ import ddt
 
 from glance_xs_convert.converter import convert
 from glance_xs_convert import exceptions
-from glance_xs_convert import limits
+from glance_xs_convert import image_limits
 from glance_xs_convert import results
 
 from testbed.images import archive
@@ -118,4 +118,4 @@ class Describe(cases.ConvertCase):
                  for n in range(results.MOST_DISKS + 1)]
         with self.assertRaises(exceptions.LimitExceeded):
             convert.describe(io.BytesIO(xva.Export(disks).tar()),
-                             limits=limits.DEFAULT)
+                             limits=image_limits.DEFAULT)

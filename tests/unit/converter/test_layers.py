@@ -16,7 +16,7 @@ import ddt
 
 from glance_xs_convert.converter import layers
 from glance_xs_convert import exceptions
-from glance_xs_convert import limits
+from glance_xs_convert import image_limits
 
 GIB = 1 << 30
 
@@ -25,14 +25,14 @@ GIB = 1 << 30
 class Sizes(unittest.TestCase):
 
     def test_exactly_the_limit(self):
-        bounds = limits.Limits(max_virtual_size=GIB, max_disk_size=GIB)
+        bounds = image_limits.Limits(max_virtual_size=GIB, max_disk_size=GIB)
         layers.check_size(GIB, '0.vhd', bounds)
         layers.check_disk(GIB, '0.vhd', bounds)
 
     @ddt.data(('', 'the limit'), ('max_virtual_size', 'max_virtual_size'))
     @ddt.unpack
     def test_a_layer_is_too_large(self, option, name):
-        bounds = limits.Limits(max_virtual_size=GIB, size_limit=option)
+        bounds = image_limits.Limits(max_virtual_size=GIB, size_limit=option)
         with self.assertRaises(exceptions.LimitExceeded) as caught:
             layers.check_size(GIB + 1, '1.vhd', bounds)
         self.assertEqual(
@@ -41,7 +41,7 @@ class Sizes(unittest.TestCase):
             str(caught.exception))
 
     def test_the_disk_is_too_large(self):
-        bounds = limits.Limits(max_disk_size=512,
+        bounds = image_limits.Limits(max_disk_size=512,
                                disk_limit='what is left of the quota')
         with self.assertRaises(exceptions.DiskTooLarge) as caught:
             layers.check_disk(513, '0.vhd', bounds)
@@ -50,7 +50,7 @@ class Sizes(unittest.TestCase):
             'quota, which is 512 bytes', str(caught.exception))
 
     def test_layers_may_be_larger_than_the_disk(self):
-        layers.check_size(GIB, '1.vhd', limits.Limits(max_disk_size=512))
+        layers.check_size(GIB, '1.vhd', image_limits.Limits(max_disk_size=512))
 
     def test_no_limit_on_the_disk(self):
-        layers.check_disk(1 << 60, '0.vhd', limits.Limits())
+        layers.check_disk(1 << 60, '0.vhd', image_limits.Limits())

@@ -20,7 +20,7 @@ import pathlib
 import ddt
 
 from glance_xs_convert import exceptions
-from glance_xs_convert import limits
+from glance_xs_convert import image_limits
 
 from testbed.images import archive
 from testbed.images import chains
@@ -90,7 +90,7 @@ class Volumes(cases.ConvertCase):
         for packed in (archive.tgz([archive.Member('0.vhd', content)]),
                        archive.gzipped([content.tobytes()]),
                        content.tobytes()):
-            self.assert_converts([layer], packed, limits=limits.Limits(
+            self.assert_converts([layer], packed, limits=image_limits.Limits(
                 max_ignored_size=4 * vhd.MIB))
             self.target.unlink()
 
@@ -100,4 +100,4 @@ class Volumes(cases.ConvertCase):
         self.assert_refused(
             archive.tgz([archive.Member('0.vhd', content)]),
             exceptions.LimitExceeded,
-            limits=limits.Limits(max_ignored_size=4 * vhd.MIB))
+            limits=image_limits.Limits(max_ignored_size=4 * vhd.MIB))

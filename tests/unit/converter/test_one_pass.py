@@ -17,14 +17,14 @@ import os
 import tempfile
 import unittest
 
+from glance_xs_convert import conversion_progress
 from glance_xs_convert.converter.disk import extents
 from glance_xs_convert.converter.disk import sparse_file
 from glance_xs_convert.converter import layers
 from glance_xs_convert.converter import one_pass
 from glance_xs_convert.converter.streams import forward
 from glance_xs_convert import exceptions
-from glance_xs_convert import limits
-from glance_xs_convert import progress
+from glance_xs_convert import image_limits
 
 SECTOR = 512
 
@@ -74,8 +74,8 @@ class PassCase(unittest.TestCase):
         super().setUp()
         self.file = tempfile.TemporaryFile()
         self.addCleanup(self.file.close)
-        self.progress = progress.Progress()
-        self.limits = limits.Limits()
+        self.progress = conversion_progress.Progress()
+        self.limits = image_limits.Limits()
 
     def run_pass(self, image):
         one_pass.run(image, sparse_file.SparseFile(self.file.fileno()),
@@ -141,7 +141,7 @@ class DiskLimit(PassCase):
 
     def setUp(self):
         super().setUp()
-        self.limits = limits.Limits(max_disk_size=2 * SECTOR,
+        self.limits = image_limits.Limits(max_disk_size=2 * SECTOR,
                                     disk_limit='image_size_cap')
 
     def layer(self, name, sectors, has_parent=False):

@@ -22,7 +22,7 @@ import resource
 import ddt
 
 from glance_xs_convert import exceptions
-from glance_xs_convert import limits
+from glance_xs_convert import image_limits
 
 from testbed.images import archive
 from testbed.images import chains
@@ -34,7 +34,7 @@ from tests.unit.converter import shapes
 MIB = vhd.MIB
 GIB = vhd.GIB
 TIB = 1 << 40
-FEW_IGNORED = limits.Limits(max_ignored_size=GIB // 4)
+FEW_IGNORED = image_limits.Limits(max_ignored_size=GIB // 4)
 pattern = chains.pattern
 chain = shapes.chain
 

@@ -24,7 +24,7 @@ import ddt
 
 from glance_xs_convert import api
 from glance_xs_convert import exceptions
-from glance_xs_convert import limits
+from glance_xs_convert import image_limits
 
 from testbed.images import archive
 from testbed.images import model
@@ -106,11 +106,11 @@ class TooLarge(cases.ConvertCase):
 
     def assert_bounded(self, chain, packed):
         size = model.size(chain)
-        self.assert_converts(chain, packed, limits=limits.Limits(
+        self.assert_converts(chain, packed, limits=image_limits.Limits(
             max_disk_size=size))
         self.target.unlink()
         self.assert_refused(packed, exceptions.DiskTooLarge,
-                            limits=limits.Limits(max_disk_size=size - 1))
+                            limits=image_limits.Limits(max_disk_size=size - 1))
 
 
 @ddt.ddt

@@ -24,8 +24,8 @@ import time
 import ddt
 
 from glance_xs_convert import api
+from glance_xs_convert import conversion_progress
 from glance_xs_convert import exceptions
-from glance_xs_convert import progress
 
 from testbed.images import archive
 from tests.unit import cases
@@ -123,7 +123,7 @@ class Sources(cases.ConvertCase):
 
     def test_progress(self):
         layers, data = self.data()
-        seen = progress.Progress()
+        seen = conversion_progress.Progress()
         self.assert_converts(layers, data, progress=seen)
         self.assertEqual(1.0, seen.fraction)
         self.assertGreater(seen.bytes_written, 0)

@@ -18,11 +18,11 @@ import unittest
 
 import ddt
 
+from glance_xs_convert import conversion_progress
 from glance_xs_convert.converter.streams import intake
 from glance_xs_convert.converter import survey
 from glance_xs_convert import exceptions
-from glance_xs_convert import limits
-from glance_xs_convert import progress
+from glance_xs_convert import image_limits
 
 from testbed.images import archive
 from testbed.images import vhd
@@ -40,15 +40,17 @@ class Survey(unittest.TestCase):
         self.file = sources.Counting(archive.tgz(members))
         if not seekable:
             self.file.seekable = lambda: False
-        with intake.opened(self.file, progress.Progress()) as source:
-            return survey.survey(source, limits.Limits(
+        with intake.opened(
+                self.file, conversion_progress.Progress()) as source:
+            return survey.survey(source, image_limits.Limits(
                 max_chain_length=most))
 
     def assert_complete(self, found, layers):
         """All structures are known, and say what the layers say."""
         self.assertEqual(
             [layer.current_size for layer in layers],
-            [vhd.current_size for vhd in found.resolve(limits.DEFAULT).layers])
+            [layer.current_size
+             for layer in found.resolve(image_limits.DEFAULT).layers])
         for surveyed in found.vhds.values():
             self.assertIsNone(surveyed.damage)
             self.assertTrue(surveyed.structures.complete)
@@ -89,7 +91,7 @@ class Survey(unittest.TestCase):
         found = self.survey([
             archive.Member('./notes', b'n' * 5000),
             *archive.chain_members(layers, order=(2, 0, 1))])
-        resolved = found.resolve(limits.DEFAULT)
+        resolved = found.resolve(image_limits.DEFAULT)
         self.assertEqual({1: 2, 2: 0, 3: 1}, {
             index: vhd.rank for index, vhd in resolved.found.items()})
         self.assertEqual(found.vhds[3].structures,
@@ -99,11 +101,11 @@ class Survey(unittest.TestCase):
         layers = chain()
         swap = archive.Member('./swap.vhd', b'conectix' * 100)
         found = self.survey([swap, *archive.chain_members(layers)])
-        self.assertEqual(3, len(found.resolve(limits.DEFAULT).layers))
+        self.assertEqual(3, len(found.resolve(image_limits.DEFAULT).layers))
         found = self.survey([swap, *archive.chain_members(
             layers, ['a', 'b', 'c'])])
         with self.assertRaisesRegex(exceptions.DamagedVhd, 'swap.vhd'):
-            found.resolve(limits.DEFAULT)
+            found.resolve(image_limits.DEFAULT)
 
     def test_more_vhds_than_a_chain_may_have(self):
         with self.assertRaisesRegex(exceptions.LimitExceeded, '5 layers'):
@@ -114,7 +116,7 @@ class Survey(unittest.TestCase):
         found = self.survey(archive.chain_members(layers))
         self.assertEqual(3, len(found.vhds))
         with self.assertRaisesRegex(exceptions.DamagedVhd, r'1\.vhd'):
-            found.resolve(limits.DEFAULT)
+            found.resolve(image_limits.DEFAULT)
 
     def test_chains_are_judged_whole(self):
         members = archive.chain_members(chain())
@@ -124,17 +126,17 @@ class Survey(unittest.TestCase):
             found = self.survey([member for number, member
                                  in enumerate(members) if number != missing])
             with self.assertRaises(error):
-                found.resolve(limits.DEFAULT)
+                found.resolve(image_limits.DEFAULT)
 
     def test_no_vhd(self):
         found = self.survey([archive.Member('./notes', b'n')])
         with self.assertRaises(exceptions.NoVhd):
-            found.resolve(limits.DEFAULT)
+            found.resolve(image_limits.DEFAULT)
 
     def test_descriptions(self):
         layer = dataclasses.replace(chain(1)[0], hidden=1)
         found = self.survey(archive.chain_members([layer]))
-        described, = found.resolve(limits.DEFAULT).layers
+        described, = found.resolve(image_limits.DEFAULT).layers
         self.assertEqual(len(layer.tobytes()), described.file_size)
         self.assertEqual(str(layer.unique_id), described.unique_id)
         self.assertEqual('dynamic', described.disk_type)
@@ -144,7 +146,7 @@ class Survey(unittest.TestCase):
 
     def test_only_a_differencing_disk_has_a_parent(self):
         leaf, base = self.survey(archive.chain_members(chain(2))).resolve(
-            limits.DEFAULT).layers
+            image_limits.DEFAULT).layers
         self.assertEqual(base.unique_id, leaf.parent_unique_id)
         self.assertIsNone(base.parent_unique_id)
         self.assertEqual(('differencing', 'dynamic'),

@@ -84,7 +84,7 @@ class GlanceCase(testtools.TestCase):
         self.conf.config(group='database',
                          connection=f'sqlite:///{self.scratch}/glance.db')
         self.conf.config(group=options.GROUP,
-                         lock_path=str(self.scratch / 'lock'))
+                         lock_path=str(self.scratch / 'lock'), niceness=0)
         self.keeper = keeper.Keeper(keeping.tickets)
         self.addCleanup(self.keeper.forget)
         self.start = self.useFixture(fixture.fixtures.MockPatchObject(

@@ -23,7 +23,7 @@ import textwrap
 import time
 from unittest import mock
 
-from glance_xs_convert import limits
+from glance_xs_convert import image_limits
 from glance_xs_convert.worker import parent
 from glance_xs_convert.worker import process
 from glance_xs_convert.worker import protocol
@@ -108,7 +108,7 @@ class WorkerCase(cases.DiskCase):
         patched.start()
         self.addCleanup(patched.stop)
         self.request = protocol.Request(
-            limits.DEFAULT, digest=True, max_memory=1024 * MIB)
+            image_limits.DEFAULT, digest=True, max_memory=1024 * MIB)
 
     def lose_patience(self):
         """Wait only a moment for what does not end by itself."""

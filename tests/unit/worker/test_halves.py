@@ -18,6 +18,7 @@ import sys
 import tempfile
 
 from glance_xs_convert import exceptions
+from glance_xs_convert import image_limits
 
 from tests.unit.worker import base
 
@@ -36,11 +37,10 @@ runpy.run_module(sys.argv[0], run_name='__main__', alter_sys=True)
 PARENT = '''
 import sys
 
-from glance_xs_convert import limits
 from glance_xs_convert.worker import parent
 from glance_xs_convert.worker import protocol
 
-parent.convert_file(*sys.argv[1:], protocol.Request(limits.DEFAULT),
+parent.convert_file(*sys.argv[1:], protocol.Request(image_limits.DEFAULT),
                     python=sys.executable, on_progress=id)
 print(*sys.modules)
 '''

@@ -27,7 +27,7 @@ from unittest import mock
 import ddt
 
 from glance_xs_convert import exceptions
-from glance_xs_convert import limits
+from glance_xs_convert import image_limits
 from glance_xs_convert import results
 from glance_xs_convert.worker import parent
 from glance_xs_convert.worker import process
@@ -47,11 +47,10 @@ PARENT = '''
 import sys
 import tempfile
 
-from glance_xs_convert import limits
 from glance_xs_convert.worker import parent
 from glance_xs_convert.worker import protocol
 
-parent.convert_file(*sys.argv[2:], protocol.Request(limits.DEFAULT),
+parent.convert_file(*sys.argv[2:], protocol.Request(image_limits.DEFAULT),
                     python=sys.argv[1], on_progress=print)
 '''
 
@@ -78,8 +77,8 @@ class Conversions(base.WorkerCase):
         sender = threading.Thread(target=self._send, args=(writer, data))
         sender.start()
         found = parent.describe(
-            reader, protocol.Request(limits.DEFAULT), python=sys.executable,
-            on_progress=base.ignore)
+            reader, protocol.Request(image_limits.DEFAULT),
+            python=sys.executable, on_progress=base.ignore)
         self.assertEqual(
             ([('xvda', 64 * MIB)], ['web-1']),
             ([(disk.device, disk.size) for disk in found.disks],
@@ -100,7 +99,7 @@ class Conversions(base.WorkerCase):
         with found.open('rb') as file:
             self.assertEqual(
                 results.Description([], []), parent.describe(
-                    file.fileno(), protocol.Request(limits.DEFAULT),
+                    file.fileno(), protocol.Request(image_limits.DEFAULT),
                     python=sys.executable, on_progress=base.ignore))
 
     def test_progress(self):
@@ -168,7 +167,7 @@ class Conversions(base.WorkerCase):
         self.assert_ends(
             exceptions.LimitExceeded,
             r'image_size_cap, which is 1 MiB \(1048576 bytes\)',
-            base.small_archive(), limits=limits.Limits(
+            base.small_archive(), limits=image_limits.Limits(
                 max_virtual_size=MIB, size_limit='image_size_cap'))
 
     def test_refused(self):
@@ -179,7 +178,7 @@ class Conversions(base.WorkerCase):
     def test_refused_by_a_limit(self):
         self.assert_ends(
             exceptions.LimitExceeded, '0.vhd', base.small_archive(),
-            limits=limits.Limits(max_virtual_size=MIB))
+            limits=image_limits.Limits(max_virtual_size=MIB))
 
     def test_no_source(self):
         self.assert_ends(exceptions.UnreadableSource, 'No such file', None)
@@ -196,7 +195,7 @@ class Conversions(base.WorkerCase):
         """Parents may have closed theirs and opened others in their place."""
         code = ('import os; os.close(0); os.open(sys.argv[1], os.O_RDONLY); '
                 'os.close(1); os.open(sys.argv[2], os.O_RDWR | os.O_CREAT); '
-                'parent.convert(0, 1, protocol.Request(limits.DEFAULT), '
+                'parent.convert(0, 1, protocol.Request(image_limits.DEFAULT), '
                 'python=sys.executable, on_progress=lambda progress: None)')
         self.source.write_bytes(base.small_archive())
         imports = PARENT.partition('\n\nparent')[0]

@@ -21,14 +21,14 @@ import time
 from unittest import mock
 
 from glance_xs_convert import exceptions
-from glance_xs_convert import limits
+from glance_xs_convert import image_limits
 from glance_xs_convert.worker import process
 from glance_xs_convert.worker import protocol
 
 from tests import processes
 from tests.unit.worker import base
 
-JOB = protocol.Job(protocol.PROBE, protocol.Request(limits.DEFAULT))
+JOB = protocol.Job(protocol.PROBE, protocol.Request(image_limits.DEFAULT))
 
 
 class ProcessCase(base.WorkerCase):
@@ -90,7 +90,7 @@ class Hearing(ProcessCase):
                 done
             ''', protocol.Job(
                 protocol.CONVERT, protocol.Request(
-                    limits.Limits(*[0] * 4), sandbox=protocol.OFF),
+                    image_limits.Limits(*[0] * 4), sandbox=protocol.OFF),
                 source.fileno(), (target.fileno(),)))
             found = self.lines(child)
         self.assertIn(os.fsencode(self.source), found)

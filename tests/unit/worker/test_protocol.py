@@ -16,9 +16,9 @@ import dataclasses
 import json
 import unittest
 
+from glance_xs_convert import conversion_progress
 from glance_xs_convert import exceptions
-from glance_xs_convert import limits
-from glance_xs_convert import progress
+from glance_xs_convert import image_limits
 from glance_xs_convert import results
 from glance_xs_convert.worker import protocol
 
@@ -41,10 +41,11 @@ class Lines(unittest.TestCase):
 
     def test_job(self):
         for job in (
-                protocol.Job(protocol.PROBE, protocol.Request(limits.DEFAULT)),
+                protocol.Job(
+                    protocol.PROBE, protocol.Request(image_limits.DEFAULT)),
                 protocol.Job(
                     protocol.CONVERT_ALL, protocol.Request(
-                        limits.Limits(1, 2, 3, 4, 'x', 5, 'y'), EVIL, True,
+                        image_limits.Limits(1, 2, 3, 4, 'x', 5, 'y'), EVIL, True,
                         6, 7, 8, protocol.OFF), 9, (10, 11))):
             line = protocol.encode_job(job)
             self.assertEqual(1, line.count(b'\n'))
@@ -52,11 +53,11 @@ class Lines(unittest.TestCase):
 
     def test_progress(self):
         kind, fields = self.read(protocol.encode_progress(
-            progress.Progress(source_read=7, layer=EVIL)))
+            conversion_progress.Progress(source_read=7, layer=EVIL)))
         self.assertEqual(('progress', 7), (kind, fields['source_read']))
         self.assertTrue(fields['layer'].isprintable())
         kind, fields = self.read(protocol.encode_progress(
-            progress.Progress()))
+            conversion_progress.Progress()))
         self.assertIsNone(fields['layer'])
 
     def test_error(self):

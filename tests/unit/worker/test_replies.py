@@ -20,7 +20,7 @@ import typing
 import unittest
 from unittest import mock
 
-from glance_xs_convert import progress
+from glance_xs_convert import conversion_progress
 from glance_xs_convert import results
 from glance_xs_convert.worker import protocol
 from glance_xs_convert.worker import replies
@@ -182,8 +182,8 @@ class Replies(unittest.TestCase):
                     typing.get_origin(hint) is not typing.Literal))
 
         for kind in (results.ConversionResult, results.Inspection,
-                     results.AllDisks, progress.Progress, protocol.Confinement,
-                     protocol.Findings, protocol.Refusal):
+                     results.AllDisks, conversion_progress.Progress,
+                     protocol.Confinement, protocol.Findings, protocol.Refusal):
             self.assertFalse(bare(kind), kind)
 
     def test_texts_are_fit_to_be_shown(self):

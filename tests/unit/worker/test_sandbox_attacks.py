@@ -31,7 +31,7 @@ import sysconfig
 import ddt
 
 from glance_xs_convert import exceptions
-from glance_xs_convert import limits
+from glance_xs_convert import image_limits
 from glance_xs_convert.worker import landlock
 from glance_xs_convert.worker import parent
 from glance_xs_convert.worker import protocol
@@ -251,7 +251,7 @@ class Resources(AttackCase):
 
     def test_fill_disk(self):
         self.request = dataclasses.replace(
-            self.request, limits=limits.Limits(max_virtual_size=MIB))
+            self.request, limits=image_limits.Limits(max_virtual_size=MIB))
         self.settings['size'] = MIB
         [reason] = self.attack(['fill_disk'], (L, F, S)).values()
         self.assertIn('File too large', reason)

@@ -19,7 +19,7 @@ import ddt
 
 from glance_xs_convert.converter.ovf import envelope
 from glance_xs_convert import exceptions
-from glance_xs_convert import limits
+from glance_xs_convert import image_limits
 
 from testbed.images import ova
 
@@ -175,7 +175,7 @@ class Chains(unittest.TestCase):
             self.parse(leaf='middle', middle='leaf')
 
     def test_longest(self):
-        length = limits.MAX_CHAIN_LENGTH
+        length = image_limits.MAX_CHAIN_LENGTH
         for count in (length, length + 1):
             parents = {f'd{number}': f'd{number + 1}'
                        for number in range(count)} | {f'd{count - 1}': None}

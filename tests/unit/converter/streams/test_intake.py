@@ -22,9 +22,9 @@ import tempfile
 import threading
 import unittest
 
+from glance_xs_convert import conversion_progress
 from glance_xs_convert.converter.streams import forward
 from glance_xs_convert.converter.streams import intake
-from glance_xs_convert import progress
 
 DATA = random.Random('intake').randbytes(300_000)
 
@@ -53,7 +53,7 @@ class Intake(unittest.TestCase):
 
     def setUp(self):
         super().setUp()
-        self.progress = progress.Progress()
+        self.progress = conversion_progress.Progress()
 
     @contextlib.contextmanager
     def opened(self, file, **options):
@@ -146,7 +146,7 @@ class Holes(unittest.TestCase):
             file.seek(0)
             whole = file.read()
             file.seek(0)
-            seen = progress.Progress()
+            seen = conversion_progress.Progress()
             with intake.opened(file, seen, True) as source:
                 chunks = [source.peek(512) and source.read_sparse(1000)]
                 while chunk := source.read_sparse(len(forward.ZEROS)):
@@ -168,5 +168,6 @@ class Holes(unittest.TestCase):
         self.assertEqual(0, self.read([(0, DATA * 20)], 20 * len(DATA), True))
 
     def test_sources_that_are_no_files(self):
-        with intake.opened(io.BytesIO(DATA), progress.Progress()) as source:
+        with intake.opened(
+                io.BytesIO(DATA), conversion_progress.Progress()) as source:
             self.assertEqual(DATA, source.read_sparse(len(forward.ZEROS)))

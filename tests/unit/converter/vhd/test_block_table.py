@@ -25,7 +25,7 @@ from glance_xs_convert.converter.vhd import block_table
 from glance_xs_convert.converter.vhd import layout
 from glance_xs_convert.converter.vhd import stream
 from glance_xs_convert import exceptions
-from glance_xs_convert import limits
+from glance_xs_convert import image_limits
 
 from testbed.images import vhd
 
@@ -39,7 +39,7 @@ FOOTER = layout.Footer.unpack(LAYER.tobytes()[:512])
 HEADER = layout.DynamicHeader.unpack(LAYER.tobytes()[512:1536])
 
 
-def read(entries, *, size=1 << 20, bounds=limits.DEFAULT):
+def read(entries, *, size=1 << 20, bounds=image_limits.DEFAULT):
     """Read a table with these entries, in sectors."""
     table = struct.pack(f'>{len(entries)}I', *entries)
     data = bytes(HEADER.table_offset) + table
@@ -105,7 +105,8 @@ class Tables(unittest.TestCase):
         """What would be there with all blocks is no slack."""
         entries = [50, *[UNUSED] * 19]
         room = 20 * (4 + HEADER.size_in_file)
-        bounds = dataclasses.replace(limits.DEFAULT, max_ignored_size=1000)
+        bounds = dataclasses.replace(
+            image_limits.DEFAULT, max_ignored_size=1000)
         read(entries, size=room + 1000, bounds=bounds)
         with self.assertRaisesRegex(exceptions.LimitExceeded, '1001 .* 1000'):
             read(entries, size=room + 1001, bounds=bounds)

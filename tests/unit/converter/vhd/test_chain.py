@@ -24,7 +24,7 @@ import ddt
 from glance_xs_convert.converter.vhd import chain
 from glance_xs_convert.converter.vhd import structures
 from glance_xs_convert import exceptions
-from glance_xs_convert import limits
+from glance_xs_convert import image_limits
 from glance_xs_convert import results
 
 from testbed.images import vhd
@@ -42,7 +42,7 @@ def link(path, own, parent=None, **changes):
 
 
 def arrange(*links):
-    return chain.arrange(links, limits.Limits(max_chain_length=5))
+    return chain.arrange(links, image_limits.Limits(max_chain_length=5))
 
 
 @ddt.ddt

@@ -17,7 +17,7 @@
 import ddt
 
 from glance_xs_convert import exceptions
-from glance_xs_convert import limits
+from glance_xs_convert import image_limits
 
 from testbed.images import archive
 from testbed.images import chains
@@ -118,7 +118,7 @@ class Chains(cases.ConvertCase):
     def test_chain_longer_than_the_limit(self):
         self.assert_refused(
             packed(chain(4)), exceptions.LimitExceeded,
-            limits=limits.Limits(max_chain_length=3))
+            limits=image_limits.Limits(max_chain_length=3))
 
     @ddt.data('30.vhd', '999.vhd')
     def test_number_beyond_the_limit(self, name):

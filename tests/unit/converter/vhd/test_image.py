@@ -25,7 +25,7 @@ from glance_xs_convert.converter.vhd import chain
 from glance_xs_convert.converter.vhd import image
 from glance_xs_convert.converter.vhd import structures
 from glance_xs_convert import exceptions
-from glance_xs_convert import limits
+from glance_xs_convert import image_limits
 
 from testbed.images import vhd
 from tests.unit.converter import shapes
@@ -54,7 +54,7 @@ class Files:
 
 def read(files, found=None, **bounds):
     """Read an image, and give it with the ranks of its layers."""
-    made = image.VhdImage(files, limits.Limits(**bounds), found)
+    made = image.VhdImage(files, image_limits.Limits(**bounds), found)
     return made, {layer.name: rank for rank, layer in made.layers()}
 
 

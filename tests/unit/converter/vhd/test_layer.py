@@ -22,7 +22,7 @@ from glance_xs_convert.converter.streams import forward
 from glance_xs_convert.converter.vhd import layer
 from glance_xs_convert.converter.vhd import stream
 from glance_xs_convert import exceptions
-from glance_xs_convert import limits
+from glance_xs_convert import image_limits
 
 from testbed.images import chains
 from testbed.images import vhd
@@ -36,7 +36,8 @@ def begin(made, cut=None):
     """Read the front of a VHD, of which the end may be missing."""
     data = made.tobytes()[:cut]
     return layer.begin(stream.VhdStream(
-        '0.vhd', len(data), forward.ForwardReader([data]), limits.DEFAULT))
+        '0.vhd', len(data), forward.ForwardReader([data]),
+        image_limits.DEFAULT))
 
 
 def dynamic(**options):

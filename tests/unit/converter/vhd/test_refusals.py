@@ -17,7 +17,7 @@
 import ddt
 
 from glance_xs_convert import exceptions
-from glance_xs_convert import limits
+from glance_xs_convert import image_limits
 
 from testbed.images import archive
 from testbed.images import chains
@@ -207,4 +207,4 @@ class Vhds(cases.ConvertCase):
     def test_disk_larger_than_the_limit(self):
         self.assert_refused(
             packed(chain(2, MIB)), exceptions.LimitExceeded, '.vhd',
-            limits=limits.Limits(max_virtual_size=MIB - 1))
+            limits=image_limits.Limits(max_virtual_size=MIB - 1))

@@ -20,7 +20,7 @@ from glance_xs_convert.converter import layers
 from glance_xs_convert.converter.streams import forward
 from glance_xs_convert.converter.vhd import stream
 from glance_xs_convert import exceptions
-from glance_xs_convert import limits
+from glance_xs_convert import image_limits
 
 DATA = bytes(range(256)) * 8
 
@@ -29,7 +29,7 @@ def new(data=DATA, size=None, **bounds):
     return stream.VhdStream(
         '0.vhd', len(data) if size is None else size,
         forward.ForwardReader([data[:700], data[700:]]),
-        limits.Limits(**bounds))
+        image_limits.Limits(**bounds))
 
 
 @ddt.ddt

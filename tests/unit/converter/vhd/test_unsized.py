@@ -20,7 +20,7 @@ import ddt
 
 from glance_xs_convert import api
 from glance_xs_convert import exceptions
-from glance_xs_convert import limits
+from glance_xs_convert import image_limits
 
 from testbed.images import archive
 from testbed.images import vhd
@@ -84,7 +84,7 @@ class Fixed(cases.ConvertCase):
             self.assert_refused(archive.gzipped([source]))
 
     def test_the_limit(self):
-        bounds = limits.Limits(max_virtual_size=4 * MIB)
+        bounds = image_limits.Limits(max_virtual_size=4 * MIB)
         self.assert_converts([fixed(4 * MIB)], self.packed(fixed(4 * MIB)),
                              limits=bounds)
         self.target.unlink()

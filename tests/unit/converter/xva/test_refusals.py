@@ -18,7 +18,7 @@ import tarfile
 import ddt
 
 from glance_xs_convert import exceptions
-from glance_xs_convert import limits
+from glance_xs_convert import image_limits
 
 from testbed.images import archive
 from testbed.images import sparse
@@ -91,8 +91,9 @@ class DisksAndSizes(exports.RefusalCase):
             self.refuse(archive.tar(members(virtual_size=str(size))),
                         exceptions.LimitExceeded)
         self.refuse(archive.tar(members()), exceptions.LimitExceeded,
-                    limits=limits.Limits(max_virtual_size=5 * MIB + 1023))
-        self.convert(archive.tar(members()), limits=limits.Limits(
+                    limits=image_limits.Limits(
+                        max_virtual_size=5 * MIB + 1023))
+        self.convert(archive.tar(members()), limits=image_limits.Limits(
             max_virtual_size=5 * MIB + 1024))
 
 
@@ -178,7 +179,7 @@ class Members(exports.RefusalCase):
     def test_more_other_files_than_allowed(self):
         note = archive.Member('notes', b'x' * 2000)
         self.refuse(cut(1, 0, [note]), exceptions.LimitExceeded,
-                    limits=limits.Limits(max_ignored_size=1999))
+                    limits=image_limits.Limits(max_ignored_size=1999))
         self.refuse(cut(1, 0, [
             archive.Member(str(n), b'') for n in range(1001)]),
             exceptions.LimitExceeded)

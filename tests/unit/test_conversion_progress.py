@@ -16,7 +16,7 @@ import unittest
 
 import ddt
 
-from glance_xs_convert import progress
+from glance_xs_convert import conversion_progress
 
 
 @ddt.ddt
@@ -27,5 +27,5 @@ class Fraction(unittest.TestCase):
     @ddt.unpack
     def test_fraction(self, size, read, fraction):
         """The archive may have grown since its size was looked up."""
-        self.assertEqual(fraction, progress.Progress(
+        self.assertEqual(fraction, conversion_progress.Progress(
             source_size=size, source_read=read).fraction)

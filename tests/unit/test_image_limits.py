@@ -14,21 +14,21 @@
 
 import unittest
 
-from glance_xs_convert import limits
+from glance_xs_convert import image_limits
 
 
 class Defaults(unittest.TestCase):
 
     def test_what_xenserver_makes_is_allowed(self):
-        found = limits.Limits()
+        found = image_limits.Limits()
         self.assertEqual(2040 * 2 ** 30, found.max_virtual_size)
         self.assertEqual(30, found.max_chain_length)
 
     def test_limits_stay_as_they_are(self):
         with self.assertRaises(AttributeError):
-            limits.Limits().max_members = 5
+            image_limits.Limits().max_members = 5
 
     def test_largest_disk(self):
         for disk, largest in ((None, 100), (50, 50), (200, 100)):
-            self.assertEqual(largest, limits.Limits(
+            self.assertEqual(largest, image_limits.Limits(
                 max_virtual_size=100, max_disk_size=disk).largest_disk)

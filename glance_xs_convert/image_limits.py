@@ -14,15 +14,10 @@
 
 import dataclasses
 
-#: Units in bytes, for those who cannot have oslo.utils.
-MIB = 1024 ** 2
-GIB = 1024 ** 3
-
-#: The unit of ``st_blocks``, whatever the file system's block size.
-STAT_BLOCK = 512
+from glance_xs_convert import units
 
 #: The largest disk that a VHD can hold, in bytes.
-MAX_VIRTUAL_SIZE = 2040 * GIB
+MAX_VIRTUAL_SIZE = 2040 * units.GIB
 #: The longest chain that XenServer makes, in layers.
 MAX_CHAIN_LENGTH = 30
 
@@ -49,7 +44,7 @@ class Limits:
     max_virtual_size: int = MAX_VIRTUAL_SIZE
     max_chain_length: int = MAX_CHAIN_LENGTH
     max_members: int = 1000
-    max_ignored_size: int = 4 * GIB
+    max_ignored_size: int = 4 * units.GIB
     size_limit: str = ''
     max_disk_size: int | None = None
     disk_limit: str = ''
