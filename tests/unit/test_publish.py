@@ -14,76 +14,19 @@
 
 import contextlib
 import errno
-import fcntl
 import io
 import os
 import pathlib
-import signal
-import subprocess
-import sys
-import threading
-import time
 from unittest import mock
 
 from glance_xs_convert import exceptions
 from glance_xs_convert import publish
+from glance_xs_convert import unfinished
 
-from tests.unit import cases
-
-#: Writes a target until it is killed; its argument is the path.
-WRITER = '''
-import os, sys, time
-from glance_xs_convert import publish
-
-with publish.new_file(sys.argv[1]) as descriptor:
-    os.write(descriptor, b'half')
-    print('begun', flush=True)
-    time.sleep(600)
-'''
+from tests.unit import files
 
 
-class FilesCase(cases.ScratchCase):
-
-    def setUp(self):
-        super().setUp()
-        self.target = self.scratch / 'disk'
-        self.partial = self.scratch / 'disk.part'
-
-    def write(self, content, **options):
-        with publish.new_file(self.target, **options) as descriptor:
-            os.write(descriptor, content)
-
-    def begin(self):
-        """Have another process write the target."""
-        cases.heed_signals(self)
-        process = subprocess.Popen(
-            [sys.executable, '-c', WRITER, self.target],
-            stdout=subprocess.PIPE)
-        self.addCleanup(process.wait)
-        self.addCleanup(process.stdout.close)
-        self.addCleanup(process.kill)
-        self.assertEqual(b'begun\n', process.stdout.readline())
-        return process
-
-    def assert_refused(self, error, message, **options):
-        before = self.everything()
-        descriptors = os.listdir('/proc/self/fd')
-        with self.assertRaisesRegex(error, message):
-            self.write(b'new', **options)
-        self.assertEqual(before, self.everything())
-        self.assertEqual(descriptors, os.listdir('/proc/self/fd'))
-
-    def everything(self):
-        return {path.name: (os.lstat(path).st_ino, path.is_symlink()
-                            or not path.is_file() or path.read_bytes())
-                for path in self.scratch.iterdir()}
-
-    def assert_only(self, content):
-        self.assertEqual([self.target.name], os.listdir(self.scratch))
-        self.assertEqual(content, self.target.read_bytes())
-
-
-class Opened(FilesCase):
+class Opened(files.FilesCase):
 
     def test_closed_afterwards(self):
         self.target.write_bytes(b'content')
@@ -104,7 +47,7 @@ class Opened(FilesCase):
             self.fail()
 
 
-class NewFile(FilesCase):
+class NewFile(files.FilesCase):
 
     def test_named_at_the_end(self):
         with publish.new_file(self.target) as descriptor:
@@ -178,52 +121,14 @@ class NewFile(FilesCase):
         self.assertEqual(['fsync', 'link', 'fsync'],
                          [call[0] for call in calls.mock_calls])
 
-    def test_written_back_meanwhile(self):
-        """A slow disk does not take its time at the end only."""
-        calls = []
-        seen = threading.Event()
-
-        def begin(*arguments):
-            calls.append(arguments)
-            seen.set()
-            return 0
-
-        with (mock.patch.object(publish, '_write_starter', lambda: begin),
-              mock.patch.object(publish, '_WRITEBACK_INTERVAL', 0.001),
-              publish.new_file(self.target) as descriptor):
-            self.assertTrue(seen.wait(cases.PATIENCE))
-        self.assertEqual((descriptor, 0, 0, 2), calls[0])
-        before = len(calls)
-        time.sleep(0.05)
-        self.assertEqual(before, len(calls))
-
-    def test_kernel_begins_to_write(self):
-        begin = publish._write_starter()
-        descriptor = os.open(self.target, os.O_RDWR | os.O_CREAT)
-        self.addCleanup(os.close, descriptor)
-        os.write(descriptor, b'data')
-        self.assertEqual(0, begin(descriptor, 0, 0, 2))
-
     def test_need_not_be_durable(self):
         with mock.patch('os.fsync', autospec=True) as fsync:
             self.write(b'new', durable=False)
         fsync.assert_not_called()
         self.assert_only(b'new')
 
-    def test_file_system_without_links(self):
-        with mock.patch('os.link', autospec=True,
-                        side_effect=PermissionError):
-            self.write(b'new')
-            self.assert_only(b'new')
-            with (self.assertRaises(exceptions.TargetExists),
-                  mock.patch.object(publish, '_flush', lambda *_: None)):
-                self.target.unlink()
-                with publish.new_file(self.target):
-                    self.target.write_bytes(b'of somebody else')
-        self.assert_only(b'of somebody else')
 
-
-class Archive(FilesCase):
+class Archive(files.FilesCase):
     """The archive is not replaced by the disk."""
 
     def setUp(self):
@@ -266,114 +171,7 @@ class Archive(FilesCase):
         self.assertEqual(b'new', self.target.read_bytes())
 
 
-class Others(FilesCase):
-    """Other processes write the same target."""
-
-    def test_running(self):
-        process = self.begin()
-        for overwrite in (False, True):
-            self.assert_refused(exceptions.TargetExists,
-                                'another conversion is writing it',
-                                overwrite=overwrite)
-        process.send_signal(signal.SIGINT)
-        process.wait()
-        self.assertEqual([], os.listdir(self.scratch))
-
-    def test_killed(self):
-        process = self.begin()
-        process.kill()
-        process.wait()
-        self.assert_refused(exceptions.TargetExists,
-                            'a conversion that was killed left it behind')
-        self.write(b'new', overwrite=True)
-        self.assert_only(b'new')
-
-    def test_copies_of_the_descriptor_keep_the_lock(self):
-        """A converter whose parent is gone is writing, too."""
-        with (self.assertRaises(KeyboardInterrupt),
-              publish.new_file(self.target) as descriptor):
-            copy = os.dup(descriptor)
-            self.addCleanup(os.close, copy)
-            os.rename(self.partial, self.scratch / 'kept')
-            raise KeyboardInterrupt
-        os.rename(self.scratch / 'kept', self.partial)
-        self.assert_refused(exceptions.TargetExists,
-                            'another conversion is writing it',
-                            overwrite=True)
-
-    def test_replaced_while_it_is_written(self):
-        for overwrite in (False, True):
-            with (self.assertRaisesRegex(exceptions.UnwritableTarget,
-                                         'was replaced or removed'),
-                  publish.new_file(self.target, overwrite=overwrite)):
-                self.partial.unlink()
-                self.partial.write_bytes(b'of somebody else')
-            self.assertEqual([self.partial.name], os.listdir(self.scratch))
-            self.assertEqual(b'of somebody else', self.partial.read_bytes())
-            self.partial.unlink()
-
-    def test_removed_while_it_is_written(self):
-        with (self.assertRaisesRegex(exceptions.UnwritableTarget,
-                                     'was replaced or removed'),
-              publish.new_file(self.target)):
-            self.partial.unlink()
-        self.assertEqual([], os.listdir(self.scratch))
-
-    def test_changed_while_it_is_written(self):
-        for change in (
-                lambda descriptor: os.fchmod(descriptor, 0o4755),
-                lambda descriptor: os.link(self.partial,
-                                           self.scratch / 'alias')):
-            with (self.assertRaisesRegex(exceptions.UnwritableTarget,
-                                         'were changed while it was written'),
-                  publish.new_file(self.target) as descriptor):
-                change(descriptor)
-            self.assertNotIn(self.target.name, os.listdir(self.scratch))
-
-    def test_file_system_without_locks(self):
-        with mock.patch('fcntl.flock', autospec=True,
-                        side_effect=OSError(errno.ENOLCK, 'No locks')):
-            self.write(b'new')
-            self.assert_only(b'new')
-            self.partial.write_bytes(b'left')
-            self.assert_refused(exceptions.UnwritableTarget, 'No locks',
-                                overwrite=True)
-
-    def test_error_while_it_is_locked(self):
-        with mock.patch('fcntl.flock', autospec=True,
-                        side_effect=OSError(errno.EIO, 'I/O error')):
-            self.assert_refused(exceptions.UnwritableTarget, 'I/O error')
-
-    def lock_first(self, then):
-        """Have somebody find a new file before its maker can lock it.
-
-        :param then: what becomes of the finder, whose lock it is
-        """
-        flock = fcntl.flock
-
-        def interfere(descriptor, operation):
-            finder = os.open(self.partial, os.O_RDWR)
-            flock(finder, fcntl.LOCK_EX)
-            self.partial.unlink()
-            self.partial.write_bytes(b'of the finder')
-            then(finder)
-            return flock(descriptor, operation)
-
-        with (mock.patch('fcntl.flock', interfere),
-              self.assertRaisesRegex(exceptions.TargetExists,
-                                     'another conversion is writing it')):
-            self.write(b'new')
-        self.assertEqual([self.partial.name], os.listdir(self.scratch))
-        self.assertEqual(b'of the finder', self.partial.read_bytes())
-
-    def test_found_before_it_was_locked(self):
-        self.lock_first(then=lambda finder: self.addCleanup(os.close, finder))
-
-    def test_found_and_replaced_before_it_was_locked(self):
-        self.lock_first(then=os.close)
-
-
-class NewFiles(FilesCase):
+class NewFiles(files.FilesCase):
     """Several files that get their names together."""
 
     def setUp(self):
@@ -426,14 +224,14 @@ class NewFiles(FilesCase):
             self.assertEqual({'b': b'mine'}, self.contents())
 
     def test_a_name_that_is_taken_meanwhile(self):
-        really_publish = publish._publish
+        really_publish = unfinished.UnfinishedFile.publish
 
-        def late(descriptor, partial, target, overwrite):
+        def late(file, target, overwrite):
             if target.endswith('b'):
                 raise exceptions.TargetExists(target)
-            really_publish(descriptor, partial, target, overwrite)
+            really_publish(file, target, overwrite)
 
-        with (mock.patch.object(publish, '_publish', late),
+        with (mock.patch.object(unfinished.UnfinishedFile, 'publish', late),
               self.assertRaises(exceptions.TargetExists)):
             self.write_files({0: 'a', 1: 'b'})
         self.assertFalse(self.directory.exists())
