@@ -34,6 +34,7 @@ import subprocess
 import sys
 import time
 
+from glance_xs_convert import image_limits
 from glance_xs_convert.worker import parent
 from glance_xs_convert.worker import protocol
 from tools import bench
@@ -42,7 +43,6 @@ from tools import bench_images as images
 _BARE = """
 import sys
 from glance_xs_convert.converter import convert
-from glance_xs_convert import image_limits
 from glance_xs_convert import publish
 with (publish.open_source(sys.argv[1]) as source,
       publish.new_file(sys.argv[2], durable=False) as target):

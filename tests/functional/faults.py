@@ -19,7 +19,6 @@ import pathlib
 import shutil
 import subprocess
 import tempfile
-import time
 import unittest
 
 from glance_xs_convert.plugin import turns

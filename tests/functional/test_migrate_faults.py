@@ -23,7 +23,6 @@ from testtools import content
 from testbed.clouds import cloud
 from testbed.clouds import troubled
 from tests.functional import archives
-from tests.functional import base
 from tests.functional import faults
 from tests.functional import migrations
 

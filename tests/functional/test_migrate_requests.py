@@ -23,7 +23,6 @@ from glance_xs_convert.migrate import names
 
 from testbed.clouds import failing
 from tests.functional import archives
-from tests.functional import base
 from tests.functional import faults
 from tests.functional import migrations
 

@@ -41,8 +41,8 @@ class Sizes(unittest.TestCase):
             str(caught.exception))
 
     def test_the_disk_is_too_large(self):
-        bounds = image_limits.Limits(max_disk_size=512,
-                               disk_limit='what is left of the quota')
+        bounds = image_limits.Limits(
+            max_disk_size=512, disk_limit='what is left of the quota')
         with self.assertRaises(exceptions.DiskTooLarge) as caught:
             layers.check_disk(513, '0.vhd', bounds)
         self.assertEqual(

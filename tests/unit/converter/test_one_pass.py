@@ -141,8 +141,8 @@ class DiskLimit(PassCase):
 
     def setUp(self):
         super().setUp()
-        self.limits = image_limits.Limits(max_disk_size=2 * SECTOR,
-                                    disk_limit='image_size_cap')
+        self.limits = image_limits.Limits(
+            max_disk_size=2 * SECTOR, disk_limit='image_size_cap')
 
     def layer(self, name, sectors, has_parent=False):
         return Written(name, sectors * SECTOR, [(0, b'x')], has_parent)

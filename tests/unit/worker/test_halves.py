@@ -18,7 +18,6 @@ import sys
 import tempfile
 
 from glance_xs_convert import exceptions
-from glance_xs_convert import image_limits
 
 from tests.unit.worker import base
 
@@ -37,6 +36,7 @@ runpy.run_module(sys.argv[0], run_name='__main__', alter_sys=True)
 PARENT = '''
 import sys
 
+from glance_xs_convert import image_limits
 from glance_xs_convert.worker import parent
 from glance_xs_convert.worker import protocol
 

@@ -47,6 +47,7 @@ PARENT = '''
 import sys
 import tempfile
 
+from glance_xs_convert import image_limits
 from glance_xs_convert.worker import parent
 from glance_xs_convert.worker import protocol
 

@@ -42,11 +42,12 @@ class Lines(unittest.TestCase):
     def test_job(self):
         for job in (
                 protocol.Job(
-                    protocol.PROBE, protocol.Request(image_limits.DEFAULT)),
+                    protocol.PROBE,
+                    protocol.Request(image_limits.DEFAULT)),
                 protocol.Job(
                     protocol.CONVERT_ALL, protocol.Request(
-                        image_limits.Limits(1, 2, 3, 4, 'x', 5, 'y'), EVIL, True,
-                        6, 7, 8, protocol.OFF), 9, (10, 11))):
+                        image_limits.Limits(1, 2, 3, 4, 'x', 5, 'y'), EVIL,
+                        True, 6, 7, 8, protocol.OFF), 9, (10, 11))):
             line = protocol.encode_job(job)
             self.assertEqual(1, line.count(b'\n'))
             self.assertEqual(job, protocol.decode_job(line))

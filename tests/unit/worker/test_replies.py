@@ -183,7 +183,8 @@ class Replies(unittest.TestCase):
 
         for kind in (results.ConversionResult, results.Inspection,
                      results.AllDisks, conversion_progress.Progress,
-                     protocol.Confinement, protocol.Findings, protocol.Refusal):
+                     protocol.Confinement, protocol.Findings,
+                     protocol.Refusal):
             self.assertFalse(bare(kind), kind)
 
     def test_texts_are_fit_to_be_shown(self):
