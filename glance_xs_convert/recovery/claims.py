@@ -26,8 +26,10 @@ from collections.abc import Mapping
 from collections.abc import Sequence
 import dataclasses
 import json
+import math
 import os
 import secrets
+import time
 from typing import Any
 
 from glance_xs_convert.recovery import records
@@ -60,6 +62,7 @@ class Claim:
     :ivar staged: path of the image's staged data, which is named after the
                   image's ID
     :ivar token: identifies the claim
+    :ivar begun: when the import began, in seconds since the epoch
     :ivar request_id: the request ID in the record of the import's task, which
                       no other task has; None if ``task_id`` was known from
                       the beginning
@@ -75,6 +78,7 @@ class Claim:
     image_id: str
     staged: str
     token: str = dataclasses.field(default_factory=_unique)
+    begun: float = dataclasses.field(default_factory=time.time)
     request_id: str | None = None
     task_id: str | None = None
     stores: Sequence[str | None] = dataclasses.field(default_factory=list)
@@ -141,6 +145,8 @@ def parsed(text: str) -> Claim:
     version = fields.pop('version', None)
     if version != _VERSION:
         raise NotUnderstood(f'the ticket has version {version!r}')
+    if 'begun' not in fields:
+        raise NotUnderstood('the ticket does not say when the import began')
     return _checked(fields)
 
 
@@ -167,5 +173,6 @@ def _has_right_types(claim: Claim) -> bool:
     mappings = [] if claim.undo is None else [
         claim.undo.attributes, claim.undo.properties]
     return (isinstance(claim.stores, list)
+            and isinstance(claim.begun, float) and math.isfinite(claim.begun)
             and all(isinstance(text, str) for text in texts)
             and all(isinstance(mapping, dict) for mapping in mappings))

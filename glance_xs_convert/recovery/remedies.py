@@ -206,7 +206,7 @@ class ClaimedImport:
     def _set_back(self, waited: Callable[[str], float]) -> list[str]:
         """Do what the tasks of Glance and the plugin do after a failure."""
         # While this has to wait for a store, the image stays unchanged.
-        self._remove_partial_copies(waited)
+        self._remove_unused_copies(waited)
         with self._wrapper as action:
             for store in self.claim.stores:
                 action.remove_location_for_store(store)
@@ -214,7 +214,7 @@ class ClaimedImport:
             action.pop_extra_property(terms.STAGE_HOST)
         stores.remove_locations(self._context, self.claim.image_id,
                                 pending=False)
-        left = self._remove_partial_copies(waited)
+        left = self._remove_unused_copies(waited)
         self._remove_staged()
         self._end_task(left)
         self._wrapper.drop_lock_for_task()
@@ -224,7 +224,7 @@ class ClaimedImport:
         """Do what Glance's tasks do after the last copy."""
         stores.remove_locations(self._context, self.claim.image_id,
                                 pending=True)
-        left = self._remove_partial_copies(waited)
+        left = self._remove_unused_copies(waited)
         with self._wrapper as action:
             importing = action.image_extra_properties.get(
                 action.IMPORTING_STORES_KEY, '').split(',')
@@ -242,8 +242,8 @@ class ClaimedImport:
         self._wrapper.drop_lock_for_task()
         return left
 
-    def _remove_partial_copies(self, waited: Callable[[str], float],
-                               ) -> list[str]:
+    def _remove_unused_copies(self, waited: Callable[[str], float],
+                              ) -> list[str]:
         """Remove data in stores that does not belong to the image."""
         image = self._images.get(self.claim.image_id)
         kept = [location['url'] for location in image.locations]
@@ -255,8 +255,8 @@ class ClaimedImport:
         left = []
         for store in self.claim.stores:
             try:
-                sentence = stores.remove_partial_copy(
-                    store, self.claim.image_id, kept,
+                sentence = stores.remove_unused_copy(
+                    store, self.claim.image_id, kept, since=self.claim.begun,
                     was_copied=self.claim.undo is not None)
             except stores.StoreBusy as error:
                 if waited(str(error)) < _PATIENCE:

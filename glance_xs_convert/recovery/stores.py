@@ -10,11 +10,12 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""Removing interrupted copies from stores.
+"""Removing copies from stores that no image's record knows.
 
 The drivers for files and for Ceph remove a copy that they cannot finish,
 unless their process is killed. In that case the next import of the image would
-fail with "already exists". Source: ``add`` in ``_drivers/filesystem.py`` and
+fail with "already exists". Glance itself leaves a copy if the image is deleted
+while it copies. Source: ``add`` in ``_drivers/filesystem.py`` and
 ``_drivers/rbd.py`` of glance_store. For other drivers, operators are told how
 to remove what may be left.
 """
@@ -41,6 +42,8 @@ _CEPH_DRIVERS = ('rbd',)
 #: Drivers that leave nothing: one only reads, and an object of the other
 #: exists only when it is complete.
 _CLEAN_DRIVERS = ('http', 'https', 's3', 's3+http', 's3+https')
+#: By how much the clocks of hosts and storage may differ, in seconds.
+_SKEW = 60.0
 #: The group of options of a Glance without named stores.
 _ONLY_STORE = 'glance_store'
 #: The group of options that named stores do not set themselves. Source:
@@ -75,24 +78,28 @@ class StoreBusy(Exception):
         self.sentence = sentence
 
 
-def remove_partial_copy(store: str | None, image_id: str,
-                        kept: Collection[str], *, was_copied: bool,
-                        ) -> str | None:
-    """Remove a store's data of an image unless it belongs to the image.
+def remove_unused_copy(store: str | None, image_id: str,
+                       kept: Collection[str], *, since: float,
+                       was_copied: bool) -> str | None:
+    """Remove what an import has stored unless it belongs to the image.
+
+    Another Glance that has the same storage may have an image of the same ID.
+    Its data is older than the import, and stays.
 
     :param store: name of the store, or None for Glance's only store
     :param kept: URLs of the data that belongs to the image
+    :param since: when the import began, in seconds since the epoch
     :param was_copied: whether Glance may have begun to copy data to the store
     :returns: what has to be removed by hand, as a sentence without a full
               stop; None if there is nothing
     :raises StoreBusy: the data can only be removed later
     """
     group, driver = _group_and_driver(store)
+    since -= _SKEW
     if driver in _FILE_DRIVERS:
-        _remove_files(group, image_id, kept)
-        return None
+        return _remove_files(group, store, image_id, kept, since)
     if driver in _CEPH_DRIVERS:
-        return _remove_from_ceph(group, store, image_id, kept)
+        return _remove_from_ceph(group, store, image_id, kept, since)
     if was_copied and driver not in _CLEAN_DRIVERS:
         return _by_hand(store, _command(group, driver, image_id))
     return None
@@ -105,11 +112,19 @@ def _group_and_driver(store: str | None) -> tuple[str, str | None]:
     return store, (CONF.enabled_backends or {}).get(store)
 
 
-def _by_hand(store: str | None, command: str, *,
-             what: str = 'An incomplete copy of the image') -> str:
-    where = 'the store' if store is None else f'the store {store}'
-    return (f'{what} may be left in {where}; an operator can remove it with: '
-            f'{command}')
+def _by_hand(store: str | None, command: str) -> str:
+    return (f'An incomplete copy of the image may be left in {_place(store)}; '
+            f'an operator can remove it with: {command}')
+
+
+def _perhaps_foreign(store: str | None, command: str) -> str:
+    return ('Data with the ID of the image that the import did not write is '
+            f'in {_place(store)}; unless it belongs to another image service, '
+            f'an operator can remove it with: {command}')
+
+
+def _place(store: str | None) -> str:
+    return 'the store' if store is None else f'the store {store}'
 
 
 def _command(group: str, driver: str | None, image_id: str) -> str:
@@ -129,11 +144,28 @@ def _command(group: str, driver: str | None, image_id: str) -> str:
     return f'rm {image_id} (in the storage behind the driver {driver})'
 
 
-def _remove_files(group: str, image_id: str, kept: Collection[str]) -> None:
+def _remove_files(group: str, store: str | None, image_id: str,
+                  kept: Collection[str], since: float) -> str | None:
+    older = []
     for directory in _directories(group):
         path = os.path.join(directory, image_id)
-        if terms.FILE_SCHEME + path not in kept:
+        if terms.FILE_SCHEME + path in kept:
+            continue
+        if _is_older(path, since):
+            older.append(shlex.quote(path))
+        else:
             staging.remove(path)
+    if not older:
+        return None
+    return _perhaps_foreign(store, f'rm {" ".join(older)}')
+
+
+def _is_older(path: str, since: float) -> bool:
+    """Whether there is a file that was written before some time."""
+    try:
+        return not os.stat(path).st_mtime >= since
+    except FileNotFoundError:
+        return False
 
 
 def _directories(group: str) -> Iterator[str]:
@@ -148,20 +180,20 @@ def _directories(group: str) -> Iterator[str]:
 
 
 def _remove_from_ceph(group: str, store: str | None, image_id: str,
-                      kept: Collection[str]) -> str | None:
+                      kept: Collection[str], since: float) -> str | None:
     pool = ceph.Pool(_Options(group))
     if pool.has_location(image_id, kept):
         return None
     name = shlex.quote(f'{pool.name}/{image_id}')
     try:
-        pool.remove_incomplete(image_id)
+        pool.remove_unused(image_id, since)
     except ceph.ImageInUse as error:
         raise StoreBusy(
             str(error), _by_hand(store, f'rbd rm {name}')) from error
-    except ceph.ImageHasSnapshots:
-        return _by_hand(
+    except ceph.ImageKept:
+        return _perhaps_foreign(
             store, f'rbd snap unprotect {name}@snap; rbd snap purge {name} && '
-            f'rbd rm {name}', what='A complete but unused copy of the image')
+            f'rbd rm {name}')
     except ceph.BindingsMissing:
         return _by_hand(store, f'rbd rm {name}')
     return None

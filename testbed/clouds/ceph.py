@@ -24,9 +24,11 @@ import importlib.machinery
 import importlib.util
 import itertools
 import json
+import os
 import pathlib
 import random
 import shutil
+import signal
 import socket
 import subprocess
 import time
@@ -246,6 +248,15 @@ class Ceph:
         self.run('rbd', 'create', '--size', '1M', path)
         found = self.rbd('info', path)
         self.run('rados', '--pool', pool, 'rm', 'rbd_header.' + found['id'])
+
+    @contextlib.contextmanager
+    def standstill(self) -> abc.Iterator[None]:
+        """Let no data be read or written until this is left."""
+        os.killpg(self._osd.group, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.killpg(self._osd.group, signal.SIGCONT)
 
     def is_complete(self, pool: str, image: str) -> bool:
         """Whether an image has the snapshot that Glance's store makes last.

@@ -248,6 +248,20 @@ class TestKilledAnywhereWithRBD(TestKilledAnywhere):
             self.assert_set_back(image_id, 'copying')
             self.assert_no_tickets()
 
+    def test_deleted_while_it_copies(self):
+        """Glance completes the copy, and leaves it without its image."""
+        kind = self.KINDS[0]
+        image_id = self.client.images.create(
+            name='deleted', disk_format='vhd', container_format='ovf').id
+        self.begin_import(image_id, kind)
+        self.wait_until(lambda: image_id in self.cloud.stored('vault'))
+        with self.cloud.ceph.standstill():
+            self.assertEqual('importing', self.status(image_id))
+            self.client.images.delete(image_id)
+        self.wait_until(lambda: not self.cloud.stored('vault'))
+        self.assert_no_tickets()
+        self.assert_stored([])
+
     def test_while_ceph_creates_the_image(self):
         """Its name is taken then, although the image is not found."""
         kind = self.KINDS[0]

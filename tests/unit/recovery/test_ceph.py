@@ -15,6 +15,7 @@
 The functional tests do it for real.
 """
 
+import datetime
 import types
 import unittest
 from unittest import mock
@@ -37,8 +38,8 @@ class ImageHasSnapshots(Exception):
 class Cluster:
     """Behaves as Ceph does, and notes what is done.
 
-    :ivar images: by pool and name: their snapshots, watchers and parent;
-                  None for an image that was being created
+    :ivar images: by pool and name: their snapshots, watchers, parent and so
+                  on; None for an image that was being created
     """
 
     def __init__(self):
@@ -59,13 +60,13 @@ class Cluster:
     ImageBusy = ImageBusy
     ImageHasSnapshots = ImageHasSnapshots
 
-    def Image(self, ioctx, name, read_only=False):
-        if not read_only:
-            raise AssertionError('the image would get a watcher')
+    def Image(self, ioctx, name, snapshot=None, read_only=False):
         image = self.images.get((ioctx.pool, name))
         if image is None:
             raise ImageNotFound
-        return Image(**image)
+        if snapshot not in (None, *image['snapshots']):
+            raise ImageNotFound
+        return Image(image, read_only)
 
     def RBD(self):
         def remove(ioctx, name):
@@ -108,28 +109,55 @@ class Client:
 
 
 class Image:
-    """An image that is open for reading."""
+    """An image that is open."""
 
-    def __init__(self, snapshots, watchers, parent):
-        self.snapshots, self.watchers = snapshots, watchers
-        self.parent = parent
+    def __init__(self, image, read_only):
+        self.image, self.read_only = image, read_only
 
     def __enter__(self):
+        if not self.read_only:
+            self.image['watchers'] += ('ours',)
         return self
 
     def __exit__(self, *exc_info):
-        pass
+        if not self.read_only:
+            self.image['watchers'] = self.image['watchers'][:-1]
 
     def list_snaps(self):
-        return iter([{'name': name} for name in self.snapshots])
+        return iter([{'name': name} for name in self.image['snapshots']])
 
     def watchers_list(self):
-        return iter([{'addr': address} for address in self.watchers])
+        return iter([{'addr': address} for address in self.image['watchers']])
 
     def parent_info(self):
-        if self.parent is None:
+        if self.image['parent'] is None:
             raise ImageNotFound
-        return self.parent
+        return self.image['parent']
+
+    def list_children(self):
+        return iter(self.image['children'])
+
+    def create_timestamp(self):
+        return self.image['created']
+
+    def is_protected_snap(self, name):
+        return name in self.image['protected']
+
+    def unprotect_snap(self, name):
+        self._check_writable()
+        if self.image['children']:
+            raise ImageBusy
+        self.image['protected'].remove(name)
+
+    def remove_snap(self, name):
+        self._check_writable()
+        if name in self.image['protected']:
+            raise ImageBusy
+        self.image['snapshots'].remove(name)
+
+    def _check_writable(self):
+        if self.read_only:
+            raise AssertionError('the image is open for reading only')
 
 
 class Pool(unittest.TestCase):
@@ -148,14 +176,21 @@ class Pool(unittest.TestCase):
         self.add('images', 'image2')
 
     def add(self, pool='images', name='image', *, snapshots=(), watchers=(),
-            parent=None):
+            parent=None, protected=None, children=(), created=1000.0,
+            zone=datetime.timezone.utc):
+        moment = datetime.datetime.fromtimestamp(
+            created, datetime.timezone.utc)
         self.cluster.images[pool, name] = {
-            'snapshots': snapshots, 'watchers': watchers, 'parent': parent}
+            'snapshots': list(snapshots), 'watchers': tuple(watchers),
+            'parent': parent, 'children': children,
+            'protected': list(snapshots if protected is None else protected),
+            'created': (moment.replace(tzinfo=None) if zone is None
+                        else moment.astimezone(zone))}
 
     def remove(self):
         before = dict(self.cluster.images)
         try:
-            ceph.Pool(self.settings).remove_incomplete('image')
+            ceph.Pool(self.settings).remove_unused('image', 1000.0)
         finally:
             self.removed = [key for key in before
                             if key not in self.cluster.images]
@@ -187,22 +222,58 @@ class Pool(unittest.TestCase):
         self.assertEqual([], self.removed)
 
     def test_complete(self):
-        for snapshot in ('snap', 'backup'):
-            self.assert_stays(ceph.ImageHasSnapshots, snapshots=[snapshot])
+        """A process may have been killed before it protected the snapshot."""
+        for protected in ([], ['snap']):
+            for zone in (None, datetime.timezone.utc, datetime.timezone(
+                    datetime.timedelta(hours=9))):
+                self.add(snapshots=['snap'], protected=protected, zone=zone)
+                self.remove()
+                self.assertEqual([('images', 'image')], self.removed)
+
+    def test_older_than_the_import(self):
+        """It is another Glance's, which has the same pool."""
+        self.assert_stays(ceph.ImageKept, snapshots=['snap'], created=999.0)
+        self.add(created=999.0)
+        self.remove()
+        self.assertEqual([('images', 'image')], self.removed)
+
+    def test_other_snapshots(self):
+        for snapshots in (['backup'], ['snap', 'backup']):
+            self.assert_stays(ceph.ImageKept, snapshots=snapshots)
+
+    def test_clones(self):
+        for protected in ([], ['snap']):
+            self.assert_stays(
+                ceph.ImageKept, snapshots=['snap'], protected=protected,
+                children=[('vms', 'disk')])
+            self.assertEqual(
+                (['snap'], protected),
+                tuple(self.cluster.images['images', 'image'][name]
+                      for name in ('snapshots', 'protected')))
+
+    def test_cloned_in_the_last_moment(self):
+        self.add(snapshots=['snap'], children=[('vms', 'disk')])
+        with mock.patch.object(Image, 'list_children', autospec=True,
+                               return_value=iter([])):
+            self.assertRaises(ceph.ImageInUse, self.remove)
+        self.assertEqual([], self.removed)
 
     def test_complete_in_the_last_moment(self):
         self.add(snapshots=['snap'])
         with mock.patch.object(Image, 'list_snaps', autospec=True,
                                return_value=iter([])):
-            self.assertRaises(ceph.ImageHasSnapshots, self.remove)
+            self.assertRaises(ceph.ImageKept, self.remove)
         self.assertEqual([], self.removed)
 
     def test_clone(self):
-        self.assert_stays(ceph.ImageHasSnapshots,
-                          parent=('images', 'x', 'snap'))
+        for snapshots in ([], ['snap']):
+            self.assert_stays(ceph.ImageKept, snapshots=snapshots,
+                              parent=('images', 'x', 'snap'))
 
     def test_in_use(self):
-        self.assert_stays(ceph.ImageInUse, watchers=['10.0.0.1'])
+        for snapshots in ([], ['snap']):
+            self.assert_stays(ceph.ImageInUse, snapshots=snapshots,
+                              watchers=['10.0.0.1'])
 
     def test_in_use_in_the_last_moment(self):
         self.add(watchers=['10.0.0.1'])

@@ -68,6 +68,8 @@ class Claims(unittest.TestCase):
         fields = json.loads(self.claim.text())
         for change in ({'version': 2}, {'version': None}, {'version': '1'},
                        {'region': 'x'}, {'token': 5}, {'stores': 'fast'},
+                       {'begun': None}, {'begun': 'now'}, {'begun': True},
+                       {'begun': float('nan')}, {'begun': float('inf')},
                        {'stores': [5]}, {'task_id': []}, {'image_id': None},
                        {'staged': '/staging/../other'}, {'undo': {}},
                        {'undo': {'attributes': 1, 'properties': {}}},
@@ -75,7 +77,9 @@ class Claims(unittest.TestCase):
                                  'tags': []}}):
             self.assertRaises(claims.NotUnderstood, claims.parsed,
                               json.dumps(fields | change) + '\n')
-        for text in ('{}\n', '[]\n', '[1]\n', '{"x": 1}\n', 'x\n',
+        del fields['begun']
+        for text in (json.dumps(fields) + '\n', '{}\n', '[]\n', '[1]\n',
+                     '{"x": 1}\n', 'x\n',
                      self.claim.text() + '{"priority": 1}\n',
                      self.claim.text() + 'x\n'):
             self.assertRaises(claims.NotUnderstood, claims.parsed, text)

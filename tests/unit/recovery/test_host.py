@@ -118,7 +118,7 @@ class Host(leftovers.RecoveryCase):
                 raise stores.StoreBusy('it is open', 'Run: rm it')
         for module, name, value in (
                 (host, 'time', clock), (interrupted, 'time', clock),
-                (stores, 'remove_partial_copy', remove)):
+                (stores, 'remove_unused_copy', remove)):
             self.useFixture(base.fixture.fixtures.MockPatchObject(
                 module, name, value))
 

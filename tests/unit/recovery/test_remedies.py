@@ -12,8 +12,10 @@
 
 """Setting back imports whose process is gone."""
 
+import time
 from unittest import mock
 
+from tests.unit import cases
 from tests.unit.plugin import base
 from tests.unit.recovery import leftovers
 
@@ -105,7 +107,7 @@ class Importing(leftovers.RecoveryCase):
 
     def test_recovery_that_is_interrupted(self):
         """Wherever it was, the next one goes on."""
-        for name in ('_remove_partial_copies', '_remove_staged', '_end_task'):
+        for name in ('_remove_unused_copies', '_remove_staged', '_end_task'):
             self.leave(stores=('fast', 'slow'))
             self.convert()
             self.copy('fast')
@@ -402,7 +404,7 @@ class Waiting(leftovers.RecoveryCase):
     def setUp(self):
         super().setUp()
         self.remove = self.useFixture(base.fixture.fixtures.MockPatchObject(
-            stores, 'remove_partial_copy', autospec=True,
+            stores, 'remove_unused_copy', autospec=True,
             side_effect=stores.StoreBusy('it is open', 'Run: rm it'))).mock
         clock = self.useFixture(base.fixture.fixtures.MockPatchObject(
             interrupted, 'time', autospec=True)).mock
@@ -440,7 +442,7 @@ class Waiting(leftovers.RecoveryCase):
         waiting = self.image_id
         self.leave()
         self.ticket.drop()
-        self.remove.side_effect = lambda store, image_id, kept, was_copied: (
+        self.remove.side_effect = lambda store, image_id, kept, **others: (
             self.fail_if(waiting, image_id))
         self.recover_after(0)
         self.assertEqual('queued', self.image().status)
@@ -472,11 +474,15 @@ class Waiting(leftovers.RecoveryCase):
 
     def test_whether_a_copy_was_begun(self):
         for convert in (False, True):
+            begun = time.time()
             self.leave()
             if convert:
                 self.convert()
             self.remove.side_effect = None
             self.remove.return_value = None
             self.recover()
-            self.remove.assert_called_with('fast', self.image_id, mock.ANY,
-                                           was_copied=convert)
+            self.remove.assert_called_with(
+                'fast', self.image_id, mock.ANY, since=mock.ANY,
+                was_copied=convert)
+            since = self.remove.call_args.kwargs['since']
+            self.assertLess(abs(since - begun), cases.PATIENCE)

@@ -10,8 +10,9 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""Removing interrupted copies from stores."""
+"""Removing copies from stores that no image's record knows."""
 
+import os
 from unittest import mock
 
 from tests.unit.plugin import base
@@ -27,9 +28,12 @@ if base.HAS_GLANCE:
 
 class StoresCase(base.GlanceCase):
 
+    #: When the import began, in seconds since the epoch.
+    BEGUN = 1000000.0
+
     def remove(self, store='fast', kept=(), was_copied=True):
-        return stores.remove_partial_copy(store, 'image', kept,
-                                          was_copied=was_copied)
+        return stores.remove_unused_copy(
+            store, 'image', kept, since=self.BEGUN, was_copied=was_copied)
 
     def use(self, driver, **options):
         """Let the store have another driver.
@@ -63,6 +67,20 @@ class Files(StoresCase):
         self.assertEqual([True], self.left(
             'fast', path, kept=[f'file://{path}/image']))
 
+    def test_older_than_the_import(self):
+        """It is another Glance's, which has the same storage."""
+        path = self.store_path('fast') / 'image'
+        for seconds, stays in ((-3600, True), (-1, False), (1, False)):
+            path.touch()
+            os.utime(path, (self.BEGUN + seconds,) * 2)
+            told = self.remove()
+            self.assertEqual(stays, path.exists())
+            self.assertEqual(
+                'Data with the ID of the image that the import did not write '
+                'is in the store fast; unless it belongs to another image '
+                f'service, an operator can remove it with: rm {path}'
+                if stays else None, told)
+
     def test_glance_without_named_stores(self):
         self.conf.config(enabled_backends={})
         glance_store.register_opts(base.cfg.CONF)
@@ -80,28 +98,30 @@ class Ceph(StoresCase):
         super().setUp()
         self.use('rbd', rbd_store_pool='my images')
         fixtures = base.fixture.fixtures
-        self.incomplete = self.useFixture(fixtures.MockPatchObject(
-            ceph.Pool, 'remove_incomplete', autospec=True)).mock
+        self.remove_unused = self.useFixture(fixtures.MockPatchObject(
+            ceph.Pool, 'remove_unused', autospec=True)).mock
 
     def test_removed(self):
         self.assertIsNone(self.remove())
-        pool, image_id = self.incomplete.call_args.args
+        pool, image_id, since = self.remove_unused.call_args.args
         self.assertEqual(('my images', 'image'), (pool.name, image_id))
+        self.assertLess(self.BEGUN - 3600, since)
+        self.assertLess(since, self.BEGUN)
 
     def test_data_of_the_image(self):
         for url in ('rbd://fsid/my%20images/image/snap', 'rbd://image'):
             self.assertIsNone(self.remove(kept=['file:///x/image', url]))
-        self.incomplete.assert_not_called()
+        self.remove_unused.assert_not_called()
 
     def test_data_elsewhere(self):
         """Another store's pool can have the image."""
         self.remove(kept=['rbd://fsid/other/image/snap',
                           'rbd://fsid/my%20images/another/snap',
                           'file:///my%20images/image'])
-        self.incomplete.assert_called_once()
+        self.remove_unused.assert_called_once()
 
     def test_in_use(self):
-        self.incomplete.side_effect = ceph.ImageInUse('it is open')
+        self.remove_unused.side_effect = ceph.ImageInUse('it is open')
         error = self.assertRaises(stores.StoreBusy, self.remove)
         self.assertEqual('it is open', str(error))
         self.assertEqual(
@@ -109,17 +129,18 @@ class Ceph(StoresCase):
             "an operator can remove it with: rbd rm 'my images/image'",
             error.sentence)
 
-    def test_complete(self):
-        self.incomplete.side_effect = ceph.ImageHasSnapshots
+    def test_perhaps_of_somebody_else(self):
+        self.remove_unused.side_effect = ceph.ImageKept
         self.assertEqual(
-            'A complete but unused copy of the image may be left in the '
-            'store fast; an operator can remove it with: '
+            'Data with the ID of the image that the import did not write is '
+            'in the store fast; unless it belongs to another image service, '
+            'an operator can remove it with: '
             "rbd snap unprotect 'my images/image'@snap; "
             "rbd snap purge 'my images/image' && rbd rm 'my images/image'",
             self.remove())
 
     def test_no_bindings(self):
-        self.incomplete.side_effect = ceph.BindingsMissing
+        self.remove_unused.side_effect = ceph.BindingsMissing
         self.assertIn("rbd rm 'my images/image'", self.remove())
 
     def test_options_that_the_store_does_not_set(self):
@@ -130,7 +151,7 @@ class Ceph(StoresCase):
         for pool in ('images', 'shared'):
             self.conf.config(group='backend_defaults', rbd_store_pool=pool)
             self.remove()
-            settings = self.incomplete.call_args.args[0]._settings
+            settings = self.remove_unused.call_args.args[0]._settings
             self.assertEqual(
                 (pool, '', -1),
                 (settings.rbd_store_pool, settings.rbd_store_ceph_conf,
@@ -142,7 +163,7 @@ class Ceph(StoresCase):
         self.conf.config(group='glance_store', default_store='rbd',
                          rbd_store_pool='only')
         self.remove(store=None)
-        self.assertEqual('only', self.incomplete.call_args.args[0].name)
+        self.assertEqual('only', self.remove_unused.call_args.args[0].name)
 
 
 class Others(StoresCase):
