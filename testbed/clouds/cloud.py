@@ -214,7 +214,7 @@ class Cloud:
         return options
 
     @property
-    def keystone(self) -> keystone.Keystone:
+    def keystone(self) -> keystone.Identity:
         """The Keystone of this Glance."""
         return self.base.keystone
 
@@ -261,7 +261,7 @@ class Cloud:
         """
         own = self._token_seconds != foundation.TOKEN_SECONDS
         if self._demo or own:
-            self._foundation = foundation.Foundation(
+            self._foundation = foundation.OwnFoundation(
                 self.directory, self._demo, self._detach, self._token_seconds)
         else:
             self._foundation = foundation.Foundation.shared()
@@ -486,9 +486,8 @@ class Cloud:
 
     def stop_command(self) -> str:
         """Return a shell command that stops and removes a detached cloud."""
-        listeners: list[services.Listener] = [
-            self.keystone.service, *(host.service for host in self._hosts)]
-        groups = [listener.group for listener in listeners]
+        groups = [*self.base.groups(),
+                  *(host.service.group for host in self._hosts)]
         return 'kill -KILL -- %s; rm -r %s' % (
             ' '.join('-%d' % group for group in groups),
             shlex.quote(str(self.directory)))

@@ -20,6 +20,7 @@ from collections import abc
 import contextlib
 import getpass
 import itertools
+import os
 import pathlib
 import sqlite3
 import subprocess
@@ -107,7 +108,8 @@ class MariaDB(services.Daemon):
 
         :param name: beginning of the name
         """
-        made = '%s_%d' % (name, next(self._names))
+        # Another process may use the server, too.
+        made = '%s_%d_%d' % (name, os.getpid(), next(self._names))
         self.change('mysql', ('CREATE DATABASE %s CHARACTER SET utf8mb3'
                               % made,))
         return made

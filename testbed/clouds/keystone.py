@@ -10,7 +10,7 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""A Keystone for the clouds of a process."""
+"""A Keystone for clouds."""
 
 import functools
 import getpass
@@ -37,84 +37,25 @@ USERS = {
 Record = dict[str, typing.Any]
 
 
-class Keystone:
+class Identity:
     """A Keystone with the users ``admin``, ``demo``, ``other`` and ``glance``.
 
     ``admin``, ``demo`` and ``other`` each have a project of the same name; the
     service user ``glance`` has the project ``service``.
 
-    :param directory: directory for everything that Keystone reads and writes
-    :param database: where Keystone has its database
-    :param detach: whether the service outlives this process
-    :param token_seconds: lifetime of a token
+    :param auth_url: URL of its API
     """
 
-    def __init__(self, directory: pathlib.Path,
-                 database: databases.Databases, detach: bool = False,
-                 token_seconds: int = 3600) -> None:
-        self._etc = directory / 'etc' / 'keystone'
-        self._config = self._etc / 'keystone.conf'
-        self._database = database
-        self._options: dict[str, dict[str, typing.Any]] = {
-            'fernet_tokens': {'key_repository': directory / 'fernet'},
-            'cache': {'enabled': True, 'backend': 'dogpile.cache.memory'},
-            'identity': {'password_hash_rounds': 4},
-            'token': {'expiration': token_seconds},
-        }
-        directory.joinpath('fernet').mkdir(mode=0o700)
-        env = services.environment(
-            directory, OS_KEYSTONE_CONFIG_DIR=str(self._etc))
-        self.service = services.Service(
-            'keystone', 'keystone.wsgi.api:application', directory, env,
-            '/v3', detach=detach)
-        self.auth_url = self.service.url + '/v3'
+    def __init__(self, auth_url: str) -> None:
+        self.auth_url = auth_url
         self._regions = itertools.count(1)
-
-    def start(self) -> None:
-        """Make the database and the keys, and start the service."""
-        services.write_config(self._config, self._options | {
-            'database': self._database.options(
-                self._database.create('keystone'))})
-        setup = [
-            self._manage('db_sync'),
-            self._manage('fernet_setup',
-                         '--keystone-user', getpass.getuser(),
-                         '--keystone-group',
-                         grp.getgrgid(os.getgid()).gr_name)]
-        for command in setup:
-            command.wait()
-        self.service.start()
-        self._manage('bootstrap', '--bootstrap-password', PASSWORD).wait()
-
-    def _manage(self, *argv: str) -> services.Command:
-        return services.Command(
-            [services.script('keystone-manage'),
-             '--config-file', str(self._config), *argv],
-            self.service.log.with_name('keystone-%s.log' % argv[0]),
-            self.service.env)
-
-    def wait(self) -> None:
-        """Wait until the service is up, and add the users."""
-        self.service.wait()
-        self._create('service', type='identity', name='keystone')
-        self._create('service', type='image', name='glance')
-        roles = {role['name']: role['id'] for role in self._list('roles')}
-        for user, (project, granted) in USERS.items():
-            project_id = self._create(
-                'project', name=project, domain_id='default')['id']
-            user_id = self._create(
-                'user', name=user, password=PASSWORD,
-                domain_id='default')['id']
-            for role in granted:
-                self._identity.put('/projects/%s/users/%s/roles/%s' % (
-                    project_id, user_id, roles[role]))
 
     def add_region(self, image_url: str) -> str:
         """Make a region with this Keystone and a Glance.
 
         :returns: the region's name
         """
-        region = 'Region%d' % next(self._regions)
+        region = 'Region%d-%d' % (os.getpid(), next(self._regions))
         self._create('region', id=region)
         urls = {'identity': self.auth_url, 'image': image_url}
         for service in self._list('services'):
@@ -173,3 +114,72 @@ class Keystone:
         record: Record = self._identity.post(
             '/%ss' % kind, json={kind: attributes}).json()[kind]
         return record
+
+
+class Keystone(Identity):
+    """A Keystone that this process starts.
+
+    :param directory: directory for everything that Keystone reads and writes
+    :param database: where Keystone has its database
+    :param detach: whether the service outlives this process
+    :param token_seconds: lifetime of a token
+    """
+
+    def __init__(self, directory: pathlib.Path,
+                 database: databases.Databases, detach: bool = False,
+                 token_seconds: int = 3600) -> None:
+        self._etc = directory / 'etc' / 'keystone'
+        self._config = self._etc / 'keystone.conf'
+        self._database = database
+        self._options: dict[str, dict[str, typing.Any]] = {
+            'fernet_tokens': {'key_repository': directory / 'fernet'},
+            'cache': {'enabled': True, 'backend': 'dogpile.cache.memory'},
+            'identity': {'password_hash_rounds': 4},
+            'token': {'expiration': token_seconds},
+        }
+        directory.joinpath('fernet').mkdir(mode=0o700)
+        env = services.environment(
+            directory, OS_KEYSTONE_CONFIG_DIR=str(self._etc))
+        self.service = services.Service(
+            'keystone', 'keystone.wsgi.api:application', directory, env,
+            '/v3', detach=detach)
+        super().__init__(self.service.url + '/v3')
+
+    def start(self) -> None:
+        """Make the database and the keys, and start the service."""
+        services.write_config(self._config, self._options | {
+            'database': self._database.options(
+                self._database.create('keystone'))})
+        setup = [
+            self._manage('db_sync'),
+            self._manage('fernet_setup',
+                         '--keystone-user', getpass.getuser(),
+                         '--keystone-group',
+                         grp.getgrgid(os.getgid()).gr_name)]
+        for command in setup:
+            command.wait()
+        self.service.start()
+        self._manage('bootstrap', '--bootstrap-password', PASSWORD).wait()
+
+    def _manage(self, *argv: str) -> services.Command:
+        return services.Command(
+            [services.script('keystone-manage'),
+             '--config-file', str(self._config), *argv],
+            self.service.log.with_name('keystone-%s.log' % argv[0]),
+            self.service.env)
+
+    def wait(self) -> None:
+        """Wait until the service is up, and add the users."""
+        self.service.wait()
+        self._create('service', type='identity', name='keystone')
+        self._create('service', type='image', name='glance')
+        roles = {role['name']: role['id'] for role in self._list('roles')}
+        for user, (project, granted) in USERS.items():
+            project_id = self._create(
+                'project', name=project, domain_id='default')['id']
+            user_id = self._create(
+                'user', name=user, password=PASSWORD,
+                domain_id='default')['id']
+            for role in granted:
+                self._identity.put('/projects/%s/users/%s/roles/%s' % (
+                    project_id, user_id, roles[role]))

@@ -43,6 +43,11 @@ def sha256_of(source):
     return digest.hexdigest()
 
 
+def _key(options):
+    """A text that is the same for clouds with the same options."""
+    return repr(sorted(options.items()))
+
+
 class _SharedClouds:
     """Clouds that several test classes of this process use, one by one.
 
@@ -57,7 +62,7 @@ class _SharedClouds:
 
     def get(self, **options):
         """Return a cloud that is set up like this."""
-        key = repr(sorted(options.items()))
+        key = _key(options)
         found = self._clouds.pop(key, None)
         if found is None:
             while len(self._clouds) >= self._MOST:
@@ -101,6 +106,15 @@ class ImportCase(testtools.TestCase):
     """
 
     OPTIONS: dict[str, object] = {}
+    #: About how long all tests of the class take, in seconds.
+    SECONDS = 15
+
+    @classmethod
+    def cloud_key(cls):
+        """What classes have in common that share a cloud."""
+        if cls.get_cloud.__func__ is not ImportCase.get_cloud.__func__:
+            return cls.__qualname__
+        return _key(cls.OPTIONS)
 
     @classmethod
     def setUpClass(cls):

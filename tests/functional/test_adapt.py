@@ -111,6 +111,8 @@ class AdaptCase(base.ImportCase):
 class TestAdapt(AdaptCase):
     """What fails is kept."""
 
+    SECONDS = 30
+
     def test_adapted(self):
         for import_data in (self.web_download, self.glance_direct):
             with self.importing() as image_id:
@@ -172,6 +174,7 @@ class TestAdapt(AdaptCase):
 class TestRefuse(AdaptCase):
     """What fails is refused, and little time is allowed."""
 
+    SECONDS = 65
     ADAPT = {'on_failure': 'refuse', 'max_time': 60}
 
     def test_refused(self):

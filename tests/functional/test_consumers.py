@@ -26,6 +26,8 @@ from tests.functional import base
 class TestConsumers(base.ImportCase):
     """Others fetch an image from Glance, by their own code."""
 
+    SECONDS = 80
+
     def setUp(self):
         super().setUp()
         scratch = tempfile.TemporaryDirectory()

@@ -148,6 +148,8 @@ class TestKilledConverter(faults.FaultCase):
 class TestInterrupted(faults.FaultCase):
     """Something comes between an import and its success."""
 
+    SECONDS = 30
+
     def setUp(self):
         super().setUp()
         self.slow = faults.slow()
@@ -211,6 +213,7 @@ class TestInterrupted(faults.FaultCase):
 class TestHang(faults.FaultCase):
     """The staging area does not answer any more."""
 
+    SECONDS = 50
     OPTIONS = {'xs_convert': {'progress_timeout': 30}}
 
     def test_converter_hangs(self):

@@ -27,6 +27,8 @@ from tests.functional import base
 class TestGuest(base.ImportCase):
     """A disk that a guest has written, with a file system on it."""
 
+    SECONDS = 30
+
     def imported(self, image):
         """Import an image, and copy its files out of the raw disk."""
         scratch = tempfile.TemporaryDirectory()

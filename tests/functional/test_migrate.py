@@ -35,6 +35,8 @@ def kept(image, name):
 class TestMigrate(migrations.MigrateCase):
     """All goes well."""
 
+    SECONDS = 200
+
     def test_list_changes_nothing(self):
         small = archives.small()
         ids = [self.store(small, name='web-1', os_distro='debian'),

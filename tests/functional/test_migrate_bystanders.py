@@ -69,6 +69,8 @@ class BystanderCase(migrations.MigrateCase):
 class TestSnapshots(BystanderCase):
     """Nova and Cinder copy the properties of the new image."""
 
+    SECONDS = 110
+
     def snapshots(self, image_id):
         return [snapshots.of_server(self.client, image_id),
                 snapshots.of_server(self.client, image_id,
@@ -133,6 +135,8 @@ class TestSnapshots(BystanderCase):
 
 class TestMadeUp(BystanderCase):
     """A tenant writes what he likes."""
+
+    SECONDS = 180
 
     def test_properties(self):
         old_id, new_id = self.stored_and_migrated()
@@ -218,6 +222,8 @@ class TestMadeUp(BystanderCase):
 
 class TestShared(BystanderCase):
     """A member of a project cannot accept for others."""
+
+    SECONDS = 35
 
     def test_old_image_stays_until_the_new_one_is_accepted(self):
         other = self.cloud.client('other')

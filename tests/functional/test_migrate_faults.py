@@ -44,6 +44,8 @@ STUCK_DEADLINE = '45'
 class TestKilledCommand(migrations.MigrateCase):
     """The command gets SIGKILL, at a random moment."""
 
+    SECONDS = 70
+
     def test_every_image_is_done_once(self):
         rng = random.Random(SEED)
         images = [migrations.tiny(number) for number in range(2)]
@@ -99,6 +101,8 @@ class TestKilledCommand(migrations.MigrateCase):
 
 class TestOthers(migrations.MigrateCase):
     """Other people, and the operator, do something meanwhile."""
+
+    SECONDS = 80
 
     def test_two_operators_at_once(self):
         images = [migrations.tiny(number) for number in range(6)]
@@ -183,6 +187,8 @@ class TestOthers(migrations.MigrateCase):
 class TestRefused(migrations.MigrateCase):
     """Archives that cannot be converted."""
 
+    SECONDS = 45
+
     def test_broken_archive_is_not_tried_again(self):
         broken, small = archives.refused()[0], archives.small()
         bad = self.store(broken, name='bad')
@@ -232,6 +238,8 @@ class TestRefused(migrations.MigrateCase):
 
 class TestTroubledCloud(migrations.MigrateCase):
     """The cloud does not always answer as it should."""
+
+    SECONDS = 230
 
     def test_troubled_answers(self):
         images = [migrations.tiny(number) for number in range(4)]
@@ -292,6 +300,7 @@ class TestTroubledCloud(migrations.MigrateCase):
 class TestToken(migrations.MigrateCase):
     """A token expires while the command is at it."""
 
+    SECONDS = 60
     OPTIONS = migrations.MigrateCase.OPTIONS | {
         'token_seconds': TOKEN_SECONDS}
 
@@ -322,6 +331,7 @@ class TestToken(migrations.MigrateCase):
 class TestNoRoom(migrations.MigrateCase):
     """A quota, or the file system of the staging area, is too small."""
 
+    SECONDS = 40
     OPTIONS = {'options': {'DEFAULT': {'user_storage_quota': '40MB'}}}
 
     @classmethod

@@ -66,6 +66,8 @@ class RequestCase(migrations.MigrateCase):
 class TestFailingRequests(RequestCase):
     """A request fails, before or after Glance has done what it asks for."""
 
+    SECONDS = 100
+
     def test_each_request_in_each_way(self):
         images = {}
         for number, (request, (kind, when)) in enumerate(
@@ -118,6 +120,8 @@ class TestFailingRequests(RequestCase):
 class TestKilled(RequestCase):
     """The command is killed while requests fail."""
 
+    SECONDS = 45
+
     def test_run_again_completes_it(self):
         """XS_CONVERT_KILLS says how often."""
         rng = random.Random(SEED)
@@ -154,6 +158,8 @@ class TestKilled(RequestCase):
 
 class TestStandstill(RequestCase):
     """Somebody has begun, and is not there any more."""
+
+    SECONDS = 190
 
     def prepared(self, old_id, **properties):
         """An image that another command has created to upload to it."""
@@ -234,6 +240,7 @@ class TestLeftovers(RequestCase):
 class TestFilter(RequestCase):
     """The hosts may not download from their own region."""
 
+    SECONDS = 40
     OPTIONS = RequestCase.OPTIONS | {'allow_endpoint': False}
 
     def test_other_method_is_used_and_told_once(self):

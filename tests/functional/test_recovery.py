@@ -107,6 +107,7 @@ class Kind:
 class TestKilledAnywhere(RecoveryCase):
     """Whatever it was doing, the image can be imported again at once."""
 
+    SECONDS = 80
     OPTIONS = RecoveryCase.OPTIONS | {'stores': ('fast', 'slow')}
     KINDS = (Kind('web-download', ('fast',)),
              Kind('glance-direct', ('fast', 'slow')),
@@ -216,6 +217,7 @@ class TestKilledAnywhere(RecoveryCase):
 class TestKilledAnywhereWithRBD(TestKilledAnywhere):
     """An incomplete RBD image is removed before the next import."""
 
+    SECONDS = 180
     OPTIONS = RecoveryCase.OPTIONS | {'rbd_stores': ('vault',)}
     KINDS = (Kind('glance-direct', ('vault',)),
              Kind('web-download', ('vault',)),
@@ -283,6 +285,8 @@ class TestKilledConverting(RecoveryCase):
     It has no filter in its pipeline here, so the plugin's part of it first
     runs when the next image is imported, whatever image that is.
     """
+
+    SECONDS = 100
 
     OPTIONS: dict[str, object] = {}
 

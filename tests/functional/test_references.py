@@ -21,6 +21,8 @@ from tests.functional import migrations
 class TestReferences(migrations.MigrateCase):
     """The cloud has a Nova and a Cinder, too."""
 
+    SECONDS = 90
+
     @classmethod
     def setUpClass(cls):
         if not consumers.installed():

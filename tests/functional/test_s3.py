@@ -60,6 +60,8 @@ class ObjectStoreCase(base.ImportCase):
 class TestS3(ObjectStoreCase):
     """Imports into the object store."""
 
+    SECONDS = 40
+
     def test_converted(self):
         story = archives.story()
         for stores in (['objects'], ['objects', 'fast'], ['fast', 'objects']):
@@ -80,6 +82,8 @@ class TestS3(ObjectStoreCase):
 
 class TestMigrateS3(ObjectStoreCase, migrations.MigrateCase):
     """Migrations from the object store and into it."""
+
+    SECONDS = 50
 
     def test_stores_of_the_new_image(self):
         story = archives.story()

@@ -14,6 +14,7 @@
 
 import io
 import re
+import unittest
 
 from glanceclient import exc
 from keystoneauth1 import exceptions as ksa_exc
@@ -22,11 +23,48 @@ import requests
 from testbed.clouds import cloud
 from testbed.clouds import failing
 from testbed.clouds import snapshots
+from tests.functional import __main__ as runner
 from tests.functional import archives
 from tests.functional import base
 
 CUT = (ksa_exc.ConnectFailure, exc.CommunicationError,
        requests.exceptions.RequestException)
+
+
+class TestSpread(unittest.TestCase):
+    """The tests are spread over processes."""
+
+    CASES = {'long': (90, 'a'), 'longer': (100, 'b'), 'short': (15, 'a'),
+             'shorter': (10, 'b'), 'own': (5, 'c')}
+
+    def spread(self, count):
+        cases = [type(name, (base.ImportCase,), {
+            'SECONDS': seconds, 'OPTIONS': {'cloud': cloud_}})
+            for name, (seconds, cloud_) in self.CASES.items()]
+        shares = runner.spread([*cases, type(self)], count)
+        self.assertEqual(sorted([*cases, type(self)], key=repr),
+                         sorted((case for share in shares for case in share),
+                                key=repr))
+        return [{case.__name__ for case in share} for share in shares]
+
+    def test_evenly_and_with_their_cloud(self):
+        self.assertEqual([{'longer', 'shorter', 'TestSpread'},
+                          {'long', 'short', 'own'}],
+                         self.spread(2))
+
+    def test_one_process(self):
+        self.assertEqual([{*self.CASES, 'TestSpread'}], self.spread(1))
+
+    def test_every_class_has_its_process(self):
+        shares = [[type(self)], [TestCloud, base.ImportCase], []]
+        patterns = [share['worker'] for share in runner.workers(shares)]
+        self.assertEqual([1, 2], list(map(len, patterns)))
+        for name, found in ((self.id(), [True, False]),
+                            (f'{__name__}.TestCloud.test_x', [False, True]),
+                            (f'{__name__}.TestCloudy.test_x', [False] * 2)):
+            self.assertEqual(found, [
+                any(re.search(pattern, name) for pattern in share)
+                for share in patterns])
 
 
 class TestCloud(base.ImportCase):
