@@ -332,6 +332,8 @@ class Cloud:
                 'enabled_import_methods': services.bounded(
                     self._import_methods),
                 'worker_self_reference_url': host.service.url,
+                # Otherwise each worker loads the driver for RabbitMQ.
+                'transport_url': 'fake:/',
             },
             'database': self.base.databases.options(self._database),
             'keystone_authtoken': self.keystone.middleware_options(),
