@@ -26,6 +26,7 @@ import glance_store
 from oslo_config import cfg
 from oslo_db import exception as db_exception
 import sqlalchemy.exc
+import webob.exc
 
 from glance_xs_convert import exceptions
 from glance_xs_convert import text
@@ -120,7 +121,9 @@ def _system(error: Any) -> exceptions.XsConvertError:
         f'{text.printable(error.strerror or "its log has the details")}')
 
 
-#: The first that matches counts.
+#: The first that matches counts. Glance turns some errors of a store into
+#: answers to requests, also where there is no request. Source: ``set_data`` in
+#: ``notifier.py``.
 _REASONS: list[tuple[type[BaseException] | tuple[type[BaseException], ...],
                      Reason]] = [
     (glance_exception.ImageSizeLimitExceeded, _too_large),
@@ -132,27 +135,31 @@ _REASONS: list[tuple[type[BaseException] | tuple[type[BaseException], ...],
         exceptions.QuotaExceeded, 'the image exceeds a quota of the image '
         'service')),
     (glance_exception.ReservedProperty, _reserved),
-    (glance_exception.Forbidden, _as(
+    ((glance_exception.Forbidden, webob.exc.HTTPForbidden), _as(
         exceptions.NotPermitted,
         'the image service does not permit this import')),
     (getattr(glance_exception, 'InvalidImageData', ()), _refused_content),
     (glance_exception.TaskAbortedError, _as(
         exceptions.ImportAborted, 'the import was ended, or another import '
         'has taken over the image')),
-    ((glance_exception.NotFound, glance_exception.TaskNotFound), _as(
+    ((glance_exception.NotFound, glance_exception.TaskNotFound,
+      webob.exc.HTTPNotFound), _as(
         exceptions.ImportAborted, 'the image or its import was deleted')),
     ((glance_exception.InvalidImageStatusTransition,
       glance_exception.Conflict), _as(
         exceptions.ImportAborted, 'the status of the image was changed during '
         'the import')),
-    (glance_store.StorageFull, _as(
+    ((glance_store.StorageFull, webob.exc.HTTPRequestEntityTooLarge), _as(
         exceptions.OutOfSpace, 'the store has no space left for the disk')),
-    ((glance_store.Duplicate, glance_exception.Duplicate), _as(
+    ((glance_store.Duplicate, glance_exception.Duplicate,
+      webob.exc.HTTPConflict), _as(
         exceptions.NotStored,
         'the store already holds data of the image')),
-    ((glance_store.StorageWriteDenied, glance_store.StoreAddDisabled), _as(
+    ((glance_store.StorageWriteDenied, glance_store.StoreAddDisabled,
+      webob.exc.HTTPServiceUnavailable), _as(
         exceptions.NotStored, 'the store does not accept data')),
-    ((glance_store.exceptions.GlanceStoreException,
+    ((webob.exc.HTTPError,
+      glance_store.exceptions.GlanceStoreException,
       glance_store.exceptions.BackendException), _as(
         exceptions.ServiceFailed, 'the store failed; the log of the image '
         'service has the details')),

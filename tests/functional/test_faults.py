@@ -17,6 +17,7 @@ import http
 import os
 import random
 import signal
+import subprocess
 import time
 
 from glanceclient import exc
@@ -285,6 +286,19 @@ class TestStoreFails(faults.FaultCase):
                     task = import_data(image_id, small.data, stores=stores)
                     self.assert_new_record(image_id)
                     self.assert_converted(image_id, task, small, stores)
+
+    def test_full(self):
+        """The uploader learns that it is the store that is full."""
+        small = archives.small()
+        slow = str(self.cloud.store_path('slow'))
+        faults.mount(slow, 'size=64k')
+        self.addCleanup(subprocess.run, ['umount', '--lazy', slow], check=True)
+        for import_data in (self.web_download, self.glance_direct):
+            with self.new_image(small.name, **self.PROPERTIES) as image_id:
+                task = import_data(image_id, small.data, stores=['slow'])
+                self.assert_set_back(image_id, task)
+                self.assertIn('the store has no space left for the disk. '
+                              '[OutOfSpace]', task['message'])
 
     def test_one_that_may_fail(self):
         small = archives.small()

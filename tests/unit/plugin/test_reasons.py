@@ -26,6 +26,7 @@ if base.HAS_GLANCE:
     from oslo_db import exception as db_exception
     import sqlalchemy.exc
     from taskflow import exceptions as taskflow_exceptions
+    import webob.exc
 
     from glance_xs_convert.plugin import reasons
 
@@ -68,6 +69,7 @@ class Reasons(unittest.TestCase):
     def test_not_permitted(self):
         self.assert_kind(
             'NotPermitted', glance_exception.Forbidden(SECRET),
+            webob.exc.HTTPForbidden(SECRET),
             glance_exception.ReservedProperty(property='xs_convert_layers'))
 
     def test_protected_property_is_named(self):
@@ -80,6 +82,7 @@ class Reasons(unittest.TestCase):
             glance_exception.ImageNotFound(SECRET),
             glance_exception.TaskNotFound(task_id='1'),
             glance_exception.Conflict(SECRET),
+            webob.exc.HTTPNotFound(SECRET),
             glance_exception.InvalidImageStatusTransition(
                 cur_status='queued', new_status='queued'))
 
@@ -87,12 +90,15 @@ class Reasons(unittest.TestCase):
         self.assert_kind(
             'OutOfSpace', OSError(errno.ENOSPC, 'full', SECRET),
             OSError(errno.EDQUOT, 'full', SECRET),
-            glance_store.StorageFull(SECRET))
+            glance_store.StorageFull(SECRET),
+            webob.exc.HTTPRequestEntityTooLarge(SECRET))
 
     def test_store(self):
         self.assert_kind(
             'NotStored', glance_store.Duplicate(image=SECRET),
-            glance_store.StorageWriteDenied(SECRET))
+            glance_store.StorageWriteDenied(SECRET),
+            webob.exc.HTTPConflict(SECRET),
+            webob.exc.HTTPServiceUnavailable(SECRET))
 
     def test_image_service_fails(self):
         self.assert_kind(
@@ -102,7 +108,8 @@ class Reasons(unittest.TestCase):
             db_exception.DBConnectionError(SECRET),
             sqlalchemy.exc.OperationalError(SECRET, {}, None),
             taskflow_exceptions.TaskFlowException(SECRET),
-            glance_store.exceptions.RemoteServiceUnavailable(SECRET))
+            glance_store.exceptions.RemoteServiceUnavailable(SECRET),
+            webob.exc.HTTPBadRequest(SECRET))
 
     @unittest.skipUnless(
         base.HAS_GLANCE and hasattr(glance_exception, 'InvalidImageData'),
