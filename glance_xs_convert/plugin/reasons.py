@@ -21,12 +21,13 @@ from collections.abc import Iterable
 import errno
 from typing import Any
 
+from glance.async_.flows import api_image_import
 from glance.common import exception as glance_exception
 import glance_store
 from oslo_config import cfg
 from oslo_db import exception as db_exception
 import sqlalchemy.exc
-import webob.exc
+import webob.exc  # type: ignore[import-untyped]
 
 from glance_xs_convert import exceptions
 from glance_xs_convert import text
@@ -155,6 +156,12 @@ _REASONS: list[tuple[type[BaseException] | tuple[type[BaseException], ...],
       webob.exc.HTTPConflict), _as(
         exceptions.NotStored,
         'the store already holds data of the image')),
+    # Glance goes on when a store fails, unless all of them must succeed, and
+    # this comes after the last one, whatever their errors were.
+    (getattr(api_image_import, '_NoStoresSucceeded', ()), _as(
+        exceptions.NotStored, 'no store accepted the disk: each of them may be '
+        'full, unreachable or read-only, or hold data of the image already; '
+        'the log of the image service has the details')),
     ((glance_store.StorageWriteDenied, glance_store.StoreAddDisabled,
       webob.exc.HTTPServiceUnavailable), _as(
         exceptions.NotStored, 'the store does not accept data')),

@@ -21,6 +21,7 @@ from glance_xs_convert import text
 from tests.unit.plugin import base
 
 if base.HAS_GLANCE:
+    from glance.async_.flows import api_image_import
     from glance.common import exception as glance_exception
     import glance_store
     from oslo_db import exception as db_exception
@@ -99,6 +100,10 @@ class Reasons(unittest.TestCase):
             glance_store.StorageWriteDenied(SECRET),
             webob.exc.HTTPConflict(SECRET),
             webob.exc.HTTPServiceUnavailable(SECRET))
+
+    def test_every_store(self):
+        self.assert_kind('NotStored',
+                         api_image_import._NoStoresSucceeded(SECRET))
 
     def test_image_service_fails(self):
         self.assert_kind(
