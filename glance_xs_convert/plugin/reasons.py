@@ -159,8 +159,8 @@ _REASONS: list[tuple[type[BaseException] | tuple[type[BaseException], ...],
     # Glance goes on when a store fails, unless all of them must succeed, and
     # this comes after the last one, whatever their errors were.
     (getattr(api_image_import, '_NoStoresSucceeded', ()), _as(
-        exceptions.NotStored, 'no store accepted the disk: each of them may be '
-        'full, unreachable or read-only, or hold data of the image already; '
+        exceptions.NotStored, 'no store accepted the disk: each may be full, '
+        'unreachable or read-only, or hold data of the image already; '
         'the log of the image service has the details')),
     ((glance_store.StorageWriteDenied, glance_store.StoreAddDisabled,
       webob.exc.HTTPServiceUnavailable), _as(

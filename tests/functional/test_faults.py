@@ -300,8 +300,14 @@ class TestStoreFails(faults.FaultCase):
                 task = self.glance_direct(
                     image_id, small.data, stores=['slow'],
                     allow_failure=allow_failure)
-                self.assert_set_back(image_id, task)
+                self.assertEqual('failure', task['status'])
                 self.assertIn(reason, task['message'])
+                self.assert_stored([])
+                image = self.client.images.get(image_id)
+                self.assertEqual(('queued', 'vhd', 'ovf'), (
+                    image.status, image.disk_format, image.container_format))
+                task = self.glance_direct(image_id, small.data)
+                self.assert_converted(image_id, task, small)
 
     def test_one_that_may_fail(self):
         small = archives.small()
