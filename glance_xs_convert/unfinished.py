@@ -102,7 +102,7 @@ class UnfinishedFile:
         :raises UnwritableTarget: it is not
         """
         path = self._partial or path
-        if self._partial and not is_at(self.descriptor, self._partial):
+        if self._partial and not _is_at(self.descriptor, self._partial):
             raise exceptions.UnwritableTarget(
                 f'{path} was replaced or removed while it was written')
         found = os.fstat(self.descriptor)
@@ -166,7 +166,7 @@ def create(partial: str, mode: int = 0o666) -> UnfinishedFile:
     try:
         # Before it was locked, another process may have found the file
         # and replaced it.
-        if not locked or not is_at(descriptor, partial):
+        if not locked or not _is_at(descriptor, partial):
             raise _being_written(partial)
         return UnfinishedFile(descriptor, partial)
     except BaseException:
@@ -230,11 +230,11 @@ def check_replaceable(path: str, status: os.stat_result,
 def remove(descriptor: int, path: str) -> None:
     """Remove a path if it still names the open file."""
     with contextlib.suppress(OSError):
-        if is_at(descriptor, path):
+        if _is_at(descriptor, path):
             os.unlink(path)
 
 
-def is_at(descriptor: int, path: str) -> bool:
+def _is_at(descriptor: int, path: str) -> bool:
     """Whether a path names the open file."""
     try:
         return os.path.samestat(os.fstat(descriptor), os.lstat(path))

@@ -38,8 +38,6 @@ SWAP_SIZE = 2 * vhd.GIB
 ENDLESS_SIZE = 128 * vhd.GIB
 #: So long may a conversion take to end when it is not wanted any more.
 SOON = 120
-#: So long may it take until anything else is as it is to be.
-PATIENCE = 600
 
 
 def slow():
@@ -91,13 +89,23 @@ def small_file_system(mebibytes):
     """
     directory = tempfile.mkdtemp(prefix='glance-xs-convert-')
     try:
-        mount(directory, 'size=%dm' % mebibytes)
-        try:
+        with mounted(directory, 'size=%dm' % mebibytes):
             yield pathlib.Path(directory)
-        finally:
-            subprocess.run(['umount', '--lazy', directory], check=True)
     finally:
         os.rmdir(directory)
+
+
+@contextlib.contextmanager
+def mounted(directory, options):
+    """Let a directory be a file system in memory until this is left.
+
+    :raises SkipTest: the user is not allowed to mount one
+    """
+    mount(directory, options)
+    try:
+        yield
+    finally:
+        subprocess.run(['umount', '--lazy', directory], check=True)
 
 
 def mount(directory, options):

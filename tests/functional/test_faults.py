@@ -17,7 +17,6 @@ import http
 import os
 import random
 import signal
-import subprocess
 import time
 
 from glanceclient import exc
@@ -290,9 +289,9 @@ class TestStoreFails(faults.FaultCase):
     def test_full(self):
         """The uploader learns why it was not stored, if Glance tells us."""
         small = archives.small()
-        slow = str(self.cloud.store_path('slow'))
-        faults.mount(slow, 'size=64k')
-        self.addCleanup(subprocess.run, ['umount', '--lazy', slow], check=True)
+        full = faults.mounted(str(self.cloud.store_path('slow')), 'size=64k')
+        full.__enter__()
+        self.addCleanup(full.__exit__, None, None, None)
         for allow_failure, reason in (
                 (False, 'the store has no space left for the disk'),
                 (True, 'no store accepted the disk')):

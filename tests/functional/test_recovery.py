@@ -287,7 +287,6 @@ class TestKilledConverting(RecoveryCase):
     """
 
     SECONDS = 100
-
     OPTIONS: dict[str, object] = {}
 
     def setUp(self):
