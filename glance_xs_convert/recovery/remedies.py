@@ -246,11 +246,13 @@ class ClaimedImport:
                               ) -> list[str]:
         """Remove data in stores that does not belong to the image."""
         image = self._images.get(self.claim.image_id)
-        kept = [location['url'] for location in image.locations]
-        kept += stores.urls_to_be_deleted(self._context, self.claim.image_id)
+        kept = [
+            stores.Location(location['url'], location['metadata'].get('store'))
+            for location in image.locations]
+        kept += stores.to_be_deleted(self._context, self.claim.image_id)
         return self._remove_from_stores(kept, waited)
 
-    def _remove_from_stores(self, kept: Sequence[str],
+    def _remove_from_stores(self, kept: Sequence[stores.Location],
                             waited: Callable[[str], float]) -> list[str]:
         left = []
         for store in self.claim.stores:

@@ -12,12 +12,12 @@
 
 """Removing copies from stores that no image's record knows.
 
-The drivers for files and for Ceph remove a copy that they cannot finish,
-unless their process is killed. In that case the next import of the image would
+The drivers for files, Ceph and S3 remove a copy that they cannot finish,
+unless their process is killed. In that case the next import of the image may
 fail with "already exists". Glance itself leaves a copy if the image is deleted
-while it copies. Source: ``add`` in ``_drivers/filesystem.py`` and
-``_drivers/rbd.py`` of glance_store. For other drivers, operators are told how
-to remove what may be left.
+while it copies. Source: ``add`` in ``_drivers/filesystem.py``, ``rbd.py`` and
+``s3.py`` of glance_store. For other drivers, operators are told how to remove
+what may be left.
 """
 
 from collections.abc import Collection
@@ -25,12 +25,14 @@ from collections.abc import Iterator
 import os
 import shlex
 from typing import Any
+from typing import NamedTuple
 
 from glance.common import crypt
 from glance import db
 from oslo_config import cfg
 
 from glance_xs_convert.recovery import ceph
+from glance_xs_convert.recovery import s3
 from glance_xs_convert.recovery import staging
 from glance_xs_convert import terms
 
@@ -39,9 +41,9 @@ CONF = cfg.CONF
 #: The names of the drivers, several of which have two.
 _FILE_DRIVERS = ('file', 'filesystem')
 _CEPH_DRIVERS = ('rbd',)
-#: Drivers that leave nothing: one only reads, and an object of the other
-#: exists only when it is complete.
-_CLEAN_DRIVERS = ('http', 'https', 's3', 's3+http', 's3+https')
+_S3_DRIVERS = ('s3', 's3+http', 's3+https')
+#: Drivers that only read.
+_READERS = ('http', 'https')
 #: By how much the clocks of hosts and storage may differ, in seconds.
 _SKEW = 60.0
 #: The group of options of a Glance without named stores.
@@ -78,8 +80,19 @@ class StoreBusy(Exception):
         self.sentence = sentence
 
 
+class Location(NamedTuple):
+    """Where Glance has an image's data.
+
+    :ivar url: the URL of the data
+    :ivar store: name of the store, if Glance has recorded it
+    """
+
+    url: str
+    store: str | None
+
+
 def remove_unused_copy(store: str | None, image_id: str,
-                       kept: Collection[str], *, since: float,
+                       kept: Collection[Location], *, since: float,
                        was_copied: bool) -> str | None:
     """Remove what an import has stored unless it belongs to the image.
 
@@ -87,7 +100,7 @@ def remove_unused_copy(store: str | None, image_id: str,
     Its data is older than the import, and stays.
 
     :param store: name of the store, or None for Glance's only store
-    :param kept: URLs of the data that belongs to the image
+    :param kept: the data that belongs to the image, in any store
     :param since: when the import began, in seconds since the epoch
     :param was_copied: whether Glance may have begun to copy data to the store
     :returns: what has to be removed by hand, as a sentence without a full
@@ -95,14 +108,20 @@ def remove_unused_copy(store: str | None, image_id: str,
     :raises StoreBusy: the data can only be removed later
     """
     group, driver = _group_and_driver(store)
+    urls = [location.url for location in kept]
     since -= _SKEW
     if driver in _FILE_DRIVERS:
-        return _remove_files(group, store, image_id, kept, since)
+        return _remove_files(group, store, image_id, urls, since)
     if driver in _CEPH_DRIVERS:
-        return _remove_from_ceph(group, store, image_id, kept, since)
-    if was_copied and driver not in _CLEAN_DRIVERS:
-        return _by_hand(store, _command(group, driver, image_id))
-    return None
+        return _remove_from_ceph(group, store, image_id, urls, since)
+    if not was_copied or driver in _READERS:
+        return None
+    if driver in _S3_DRIVERS:
+        return _remove_from_s3(group, store, image_id, urls, since)
+    if any(store is None or location.store in (store, None)
+           for location in kept):
+        return None
+    return _by_hand(store, _command(group, driver, image_id))
 
 
 def _group_and_driver(store: str | None) -> tuple[str, str | None]:
@@ -199,8 +218,34 @@ def _remove_from_ceph(group: str, store: str | None, image_id: str,
     return None
 
 
-def urls_to_be_deleted(context: Any, image_id: str) -> list[str]:
-    """Return the URLs of an image's data that Glance's scrubber will delete.
+def _remove_from_s3(group: str, store: str | None, image_id: str,
+                    kept: Collection[str], since: float) -> str | None:
+    name = str(_Options(group).s3_store_bucket)
+    remove = f'aws s3 rm {shlex.quote(f"s3://{name}/{image_id}")}'
+    try:
+        bucket = s3.Bucket(store)
+    except s3.DriverMissing:
+        return None if kept else _by_hand(store, remove)
+    sentences = []
+    try:
+        bucket.remove_object(image_id, kept, since)
+    except s3.ObjectKept:
+        sentences.append(_perhaps_foreign(store, remove))
+    except s3.RequestRefused:
+        sentences.append(_by_hand(store, remove))
+    try:
+        bucket.abort_uploads(image_id, since)
+    except s3.RequestRefused:
+        sentences.append(
+            f'Parts of an incomplete copy may take up space in {_place(store)}'
+            '; an operator can list them with: aws s3api '
+            f'list-multipart-uploads --bucket {shlex.quote(name)} '
+            f'--prefix {image_id}')
+    return '. '.join(sentences) or None
+
+
+def to_be_deleted(context: Any, image_id: str) -> list[Location]:
+    """Return the data of an image that Glance's scrubber will delete.
 
     With ``delayed_delete``, it does so some time later. If the data were
     removed now, the scrubber would delete what another import stores there.
@@ -209,9 +254,11 @@ def urls_to_be_deleted(context: Any, image_id: str) -> list[str]:
     """
     image = db.get_api().image_get(context, image_id, force_show_deleted=True)
     key = CONF.metadata_encryption_key
-    return [crypt.urlsafe_decrypt(key, location['url']) if key
-            else location['url'] for location in image['locations']
-            if location['status'] == 'pending_delete']
+    return [
+        Location(crypt.urlsafe_decrypt(key, location['url']) if key
+                 else location['url'], location['metadata'].get('store'))
+        for location in image['locations']
+        if location['status'] == 'pending_delete']
 
 
 def remove_locations(context: Any, image_id: str, *, pending: bool) -> None:

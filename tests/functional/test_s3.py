@@ -12,12 +12,22 @@
 
 """Stores other than the file system."""
 
+import contextlib
+import datetime
+import re
+import threading
+from unittest import mock
+
 import boto3
+from moto.s3 import models
+from moto.s3 import responses
 from moto import server
 
+from testbed.clouds import cloud
 from testbed.clouds import services
 from tests.functional import archives
 from tests.functional import base
+from tests.functional import faults
 from tests.functional import migrations
 
 BUCKET = 'images'
@@ -43,18 +53,28 @@ class ObjectStoreCase(base.ImportCase):
                 's3_store_bucket': BUCKET,
                 's3_store_bucket_url_format': 'path',
                 's3_store_create_bucket_on_put': True,
+                's3_store_large_object_size': 10,
+                's3_store_large_object_chunk_size': 5,
             },
         }, **options)
 
     def sizes(self):
         """The sizes of the objects in the bucket, by name."""
-        client = boto3.client(
+        found = self.objects().list_objects_v2(Bucket=BUCKET)
+        return {entry['Key']: entry['Size']
+                for entry in found.get('Contents', ())}
+
+    def uploads(self):
+        """The names of objects whose upload has not ended."""
+        found = self.objects().list_multipart_uploads(Bucket=BUCKET)
+        return [entry['Key'] for entry in found.get('Uploads', ())]
+
+    def objects(self):
+        """A client of the object store."""
+        return boto3.client(
             's3', endpoint_url=self.endpoint, region_name='us-east-1',
             aws_access_key_id=_KEY['access'],
             aws_secret_access_key=_KEY['secret'])
-        found = client.list_objects_v2(Bucket=BUCKET)
-        return {entry['Key']: entry['Size']
-                for entry in found.get('Contents', ())}
 
 
 class TestS3(ObjectStoreCase):
@@ -78,6 +98,89 @@ class TestS3(ObjectStoreCase):
                                          stores=['objects'])
                 self.assert_refused(image_id, task, image.reason,
                                     ['objects'])
+
+
+class TestInterrupted(ObjectStoreCase, faults.FaultCase):
+    """Copies to the object store that no image knows are removed."""
+
+    SECONDS = 40
+    OPTIONS = {'edit_paste': cloud.with_upload_filter}
+
+    @contextlib.contextmanager
+    def copying(self, image, request):
+        """Import an image, and hold Glance's request to the object store.
+
+        :param request: name of the function that serves it
+        :returns: the image's ID
+        """
+        serve = getattr(models.S3Backend, request)
+        begun, resumed = threading.Event(), threading.Event()
+
+        def hold(*arguments, **options):
+            begun.set()
+            resumed.wait()
+            return serve(*arguments, **options)
+
+        image_id = self.client.images.create(
+            name=image.name, disk_format='vhd', container_format='ovf').id
+        with mock.patch.object(models.S3Backend, request, hold):
+            try:
+                self.begin_web_download(image_id, image.data,
+                                        stores=['objects'])
+                self.wait_until(begun.is_set)
+                yield image_id
+            finally:
+                resumed.set()
+
+    def assert_imported_after_recovery(self, image_id):
+        self.cloud.restart_glance()
+        task = cloud.wait_for_import(self.client, image_id)
+        self.assert_refused(image_id, task, re.escape('[ImportInterrupted]'),
+                            ['objects'])
+        self.assertEqual(({}, []), (self.sizes(), self.uploads()))
+        small = archives.small()
+        task = self.web_download(image_id, small.data, stores=['objects'])
+        self.assert_converted(image_id, task, small, ['objects'])
+        self.client.images.delete(image_id)
+        self.wait_until(lambda: not self.cloud.tickets())
+
+    def test_deleted_while_it_is_copied(self):
+        small = archives.small()
+        with self.copying(small, 'put_object') as image_id:
+            self.client.images.delete(image_id)
+            self.assertEqual({}, self.sizes())
+        self.wait_until(lambda: not self.cloud.tickets())
+        self.assertEqual({}, self.sizes())
+        self.assert_stored([])
+
+    def test_killed_before_glance_knows_the_copy(self):
+        small = archives.small()
+        with self.copying(small, 'put_object') as image_id:
+            self.cloud.kill_glance()
+        self.wait_until(self.sizes)
+        self.assert_imported_after_recovery(image_id)
+
+    def test_killed_between_parts(self):
+        disk = faults.fixed()
+        with self.copying(disk, 'upload_part') as image_id:
+            self.cloud.kill_glance()
+        self.assertEqual([image_id], self.uploads())
+        with mock.patch.object(
+                responses.S3Response, 'list_multipart_uploads', dated(
+                    responses.S3Response.list_multipart_uploads)):
+            self.assert_imported_after_recovery(image_id)
+
+
+def dated(answer):
+    """Let moto say that uploads began now: it gives all the same time."""
+    def answer_with_time(*arguments):
+        status, headers, body = answer(*arguments)
+        now = datetime.datetime.now(datetime.timezone.utc)
+        return status, headers, re.sub(
+            '(?<=<Initiated>)[^<]*', now.strftime('%Y-%m-%dT%H:%M:%SZ'),
+            body if isinstance(body, str) else body.decode())
+
+    return answer_with_time
 
 
 class TestMigrateS3(ObjectStoreCase, migrations.MigrateCase):

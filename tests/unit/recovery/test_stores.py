@@ -23,6 +23,7 @@ if base.HAS_GLANCE:
     from glance_store import driver
 
     from glance_xs_convert.recovery import ceph
+    from glance_xs_convert.recovery import s3
     from glance_xs_convert.recovery import stores
 
 
@@ -32,6 +33,14 @@ class StoresCase(base.GlanceCase):
     BEGUN = 1000000.0
 
     def remove(self, store='fast', kept=(), was_copied=True):
+        """Remove a copy.
+
+        :param kept: URLs of the image's data in the store ``other``
+        """
+        return self.remove_beside(
+            [stores.Location(url, 'other') for url in kept], store, was_copied)
+
+    def remove_beside(self, kept, store='fast', was_copied=True):
         return stores.remove_unused_copy(
             store, 'image', kept, since=self.BEGUN, was_copied=was_copied)
 
@@ -88,7 +97,7 @@ class Files(StoresCase):
         self.conf.config(group='glance_store', default_store='file',
                          filesystem_store_datadir=str(directory))
         self.assertEqual([False], self.left(None, directory))
-        self.conf.config(group='glance_store', default_store='s3')
+        self.conf.config(group='glance_store', default_store='http')
         self.assertEqual([True], self.left(None, directory))
 
 
@@ -166,6 +175,65 @@ class Ceph(StoresCase):
         self.assertEqual('only', self.remove_unused.call_args.args[0].name)
 
 
+class S3(StoresCase):
+
+    def setUp(self):
+        super().setUp()
+        self.use('s3', s3_store_bucket='images')
+        fixtures = base.fixture.fixtures
+        self.bucket = self.useFixture(fixtures.MockPatchObject(
+            s3, 'Bucket', autospec=True)).mock
+        self.remove_object = self.bucket.return_value.remove_object
+        self.abort_uploads = self.bucket.return_value.abort_uploads
+
+    def test_removed(self):
+        self.assertIsNone(self.remove(kept=['file:///x/image']))
+        self.bucket.assert_called_once_with('fast')
+        self.remove_object.assert_called_once_with(
+            'image', ['file:///x/image'], self.BEGUN - 60)
+        self.abort_uploads.assert_called_once_with('image', self.BEGUN - 60)
+
+    def test_not_copied(self):
+        self.assertIsNone(self.remove(was_copied=False))
+        self.bucket.assert_not_called()
+
+    def test_glance_without_named_stores(self):
+        self.conf.config(enabled_backends={})
+        glance_store.register_opts(base.cfg.CONF)
+        self.conf.config(group='glance_store', default_store='s3')
+        self.remove(store=None)
+        self.bucket.assert_called_once_with(None)
+
+    def test_perhaps_of_somebody_else(self):
+        self.remove_object.side_effect = s3.ObjectKept
+        self.assertEqual(
+            'Data with the ID of the image that the import did not write is '
+            'in the store fast; unless it belongs to another image service, '
+            'an operator can remove it with: aws s3 rm s3://images/image',
+            self.remove())
+        self.abort_uploads.assert_called_once()
+
+    def test_not_allowed(self):
+        """Who may list the parts, and who the objects, can differ."""
+        removes = ('An incomplete copy of the image may be left in the store '
+                   'fast; an operator can remove it with: aws s3 rm '
+                   's3://images/image')
+        lists = ('Parts of an incomplete copy may take up space in the store '
+                 'fast; an operator can list them with: aws s3api '
+                 'list-multipart-uploads --bucket images --prefix image')
+        self.abort_uploads.side_effect = s3.RequestRefused
+        self.assertEqual(lists, self.remove())
+        self.remove_object.side_effect = s3.RequestRefused
+        self.assertEqual(f'{removes}. {lists}', self.remove())
+        self.abort_uploads.side_effect = None
+        self.assertEqual(removes, self.remove())
+
+    def test_store_that_is_not_set_up(self):
+        self.bucket.side_effect = s3.DriverMissing
+        self.assertIn('aws s3 rm s3://images/image', self.remove())
+        self.assertIsNone(self.remove(kept=['s3://host/images/image']))
+
+
 class Others(StoresCase):
     """What this cannot remove is told, with the command that can."""
 
@@ -192,7 +260,22 @@ class Others(StoresCase):
                                {'fast': 'new'}, create=True):
             self.assertIn('storage behind the driver new', self.remove())
 
-    def test_those_that_leave_nothing(self):
-        for name in ('http', 's3'):
-            self.use(name)
-            self.assertIsNone(self.remove())
+    def test_read_only(self):
+        self.use('http')
+        self.assertIsNone(self.remove())
+
+    def test_data_of_the_image(self):
+        """Nobody must be told to remove it."""
+        self.use('cinder')
+        for store, is_told in (('fast', False), (None, False),
+                               ('other', True)):
+            told = self.remove_beside(
+                [stores.Location('cinder://fast/volume', store)])
+            self.assertEqual(is_told, told is not None, store)
+
+    def test_data_of_the_image_in_a_glance_without_named_stores(self):
+        self.conf.config(enabled_backends={})
+        glance_store.register_opts(base.cfg.CONF)
+        self.conf.config(group='glance_store', default_store='cinder')
+        self.assertIn('openstack volume delete', self.remove(store=None))
+        self.assertIsNone(self.remove(store=None, kept=['cinder://volume']))
