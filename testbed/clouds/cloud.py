@@ -47,6 +47,7 @@ from testbed.clouds import databases
 from testbed.clouds import failing
 from testbed.clouds import foundation
 from testbed.clouds import haproxy
+from testbed.clouds import holding
 from testbed.clouds import keystone
 from testbed.clouds import services
 
@@ -57,7 +58,7 @@ IMPORT_SECONDS = 600
 #: How long a process may take to stop.
 _STOP_SECONDS = 120
 #: The states in which a task has ended.
-_FINAL = ('success', 'failure')
+FINAL = ('success', 'failure')
 CONVERTER = 'glance_xs_convert.worker.child'
 #: The first number of Glance's version.
 RELEASE = int(importlib.metadata.version('glance').partition('.')[0])
@@ -183,6 +184,8 @@ class Cloud:
         self._token_seconds = token_seconds
         #: Plans failures of requests; not in a demonstration.
         self.failing = failing.Failing(self.directory / 'failing')
+        #: Holds conversions; not in a demonstration.
+        self.hold = holding.Hold(self.directory / 'hold')
         self._import_config: dict[str, dict[str, typing.Any]] = {
             'image_import_opts': {
                 'image_import_plugins': services.bounded(
@@ -339,7 +342,8 @@ class Cloud:
             'keystone_authtoken': self.keystone.middleware_options(),
             'oslo_concurrency': {'lock_path': self.directory / 'lock'},
             'paste_deploy': {'flavor': 'keystone', 'config_file': host.paste},
-            'wsgi': {'python_interpreter': sys.executable},
+            'wsgi': {'python_interpreter': (
+                sys.executable if self._demo else self.hold.interpreter)},
         }
         for part in (self._store_options(host), self._options):
             for group, values in part.items():
@@ -424,8 +428,13 @@ class Cloud:
 
     def converters(self) -> list[int]:
         """Return the process ids of the running conversions."""
-        return [pid for pid in services.children(*self.glance_pids())
-                if CONVERTER in services.command_line(pid)]
+        parents = services.parents()
+        glance = {host.service.group for host in self._hosts}
+        glance.update([pid for pid, parent in parents.items()
+                       if parent in glance])
+        return sorted(pid for pid, parent in parents.items()
+                      if parent in glance
+                      and CONVERTER in services.command_line(pid))
 
     def hang_converters(self) -> list[int]:
         """Stop the running conversions as if their files did not answer.
@@ -565,7 +574,7 @@ def wait_for_import(client: typing.Any, image_id: str,
     """
     deadline = time.monotonic() + seconds
     while _is_locked(client, image_id) or (
-            newest_task(client, image_id)['status'] not in _FINAL):
+            newest_task(client, image_id)['status'] not in FINAL):
         if time.monotonic() > deadline:
             raise TimeoutError('import of %s is not over: %s' % (
                 image_id, newest_task(client, image_id)))
@@ -583,7 +592,7 @@ def _is_locked(client: typing.Any, image_id: str) -> bool:
 
 
 def newest_task(client: typing.Any, image_id: str) -> typing.Any:
-    """Return the newest task of the image.
+    """Return the newest task of the image, or None if it has none.
 
     This does not use the client's own method, which assumes that a Glance
     without ``enabled_backends`` does not support it.
@@ -593,8 +602,9 @@ def newest_task(client: typing.Any, image_id: str) -> typing.Any:
     # Some databases keep whole seconds, in which two imports may fit. The one
     # that has not been seen yet is the newer one then.
     return max(tasks, key=lambda task: (
-        task['created_at'], task['status'] not in _FINAL,
-        task.get('updated_at') or '', _seen.get(task['id'], len(_seen))))
+        task['created_at'], task['status'] not in FINAL,
+        task.get('updated_at') or '', _seen.get(task['id'], len(_seen))),
+        default=None)
 
 
 def _packaged_paste() -> str:

@@ -119,15 +119,26 @@ def tail(log: pathlib.Path, lines: int = 40) -> str:
     return '\n'.join(log.read_text(errors='replace').splitlines()[-lines:])
 
 
-def children(*parents: int) -> list[int]:
-    """Return the process ids of processes' children, without zombies."""
-    found = []
-    for stat in pathlib.Path('/proc').glob('[0-9]*/stat'):
-        with contextlib.suppress(OSError):
-            state, parent = stat.read_text().rpartition(')')[2].split()[:2]
-            if int(parent) in parents and state not in 'ZX':
-                found.append(int(stat.parent.name))
-    return sorted(found)
+def processes() -> list[int]:
+    """Return the process IDs of all processes."""
+    return [int(name) for name in os.listdir('/proc') if name.isdigit()]
+
+
+def parents() -> dict[int, int]:
+    """Return the process ID of each process's parent, without zombies."""
+    found = {}
+    for pid in processes():
+        with contextlib.suppress(OSError), open(f'/proc/{pid}/stat') as stat:
+            state, parent = stat.read().rpartition(')')[2].split()[:2]
+            if state not in 'ZX':
+                found[pid] = int(parent)
+    return found
+
+
+def children(*pids: int) -> list[int]:
+    """Return the process IDs of processes' children, without zombies."""
+    return sorted(child for child, parent in parents().items()
+                  if parent in pids)
 
 
 def is_alive(pid: int) -> bool:
@@ -168,7 +179,7 @@ class Command:
         with log.open('ab') as output:
             self._process = subprocess.Popen(
                 argv, stdin=subprocess.DEVNULL, stdout=output,
-                stderr=subprocess.STDOUT, env=env, start_new_session=True,
+                stderr=subprocess.STDOUT, env=env, process_group=0,
                 preexec_fn=_end_with_parent)
 
     def wait(self) -> None:
@@ -215,6 +226,7 @@ class Daemon:
         self.name = name
         self.env = dict(env)
         self.log = directory / 'log' / ('%s.log' % name)
+        self._detach = detach
         self._before_exec = None if detach else _end_with_parent
         self._process: subprocess.Popen[bytes] | None = None
         self._workdir = directory / 'run' / name
@@ -233,8 +245,10 @@ class Daemon:
             self._process = subprocess.Popen(
                 self._argv(), stdin=subprocess.DEVNULL, stdout=output,
                 stderr=subprocess.STDOUT, env=self.env, cwd=self._workdir,
-                pass_fds=self._descriptors(), start_new_session=True,
-                preexec_fn=self._before_exec)
+                pass_fds=self._descriptors(),
+                # Linux shares processors among sessions first.
+                process_group=None if self._detach else 0,
+                start_new_session=self._detach, preexec_fn=self._before_exec)
 
     def _argv(self) -> list[str]:
         """The command line of the server."""

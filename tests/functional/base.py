@@ -205,23 +205,22 @@ class ImportCase(testtools.TestCase):
         return cloud.wait_for_import(self.client, image_id)
 
     @contextlib.contextmanager
-    def standstill(self, count=1):
-        """Let conversions begin, but not end, before this is left.
+    def standstill(self, begin, count=1):
+        """Begin imports, whose conversions go on when this is left.
 
-        :param count: how many have begun when it is entered
+        Conversions that begin after it was entered are not held.
+
+        :param begin: function that begins them; what it returns is given
+        :param count: how many conversions have begun when this is entered
         """
-        stopped = set()
-
-        def has_begun():
-            stopped.update(self.cloud.hang_converters())
-            return len(self.cloud.converters()) >= count
-
         try:
-            self.wait_until(has_begun)
-            stopped.update(self.cloud.hang_converters())
-            yield
+            with self.cloud.hold.whoever_starts():
+                begun = begin()
+                self.wait_until(
+                    lambda: len(self.cloud.hold.held()) >= count)
+            yield begun
         finally:
-            cloud.resume(stopped)
+            self.cloud.hold.release()
 
     def download(self, image_id):
         """Return size and SHA-256 of the image's data."""

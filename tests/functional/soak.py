@@ -536,15 +536,26 @@ class Uploader:
         return image.status, self.message(image_id)
 
     def message(self, image_id):
-        tasks = self.call(
-            self.client.http_client.get,
-            f'/v2/images/{image_id}/tasks')[1]['tasks']
-        if not tasks:
-            return ''
-        newest = max(tasks, key=lambda task: task['created_at'])
-        if newest['message'] == INTERNAL_ERROR:
-            return f'{INTERNAL_ERROR}: {self.logged(newest["id"])}'
-        return newest['message']
+        """Why the newest task of an image failed.
+
+        Glance ends a task and releases its image one after the other.
+        """
+        deadline = time.monotonic() + SOON
+        while True:
+            task = self.call(cloud.newest_task, self.client, image_id)
+            if task is None:
+                return 'Glance was killed before it had a task'
+            if task['status'] in cloud.FINAL:
+                break
+            if time.monotonic() > deadline:
+                self.soak.fault(f'{image_id}: its task does not end: {task}')
+                break
+            time.sleep(0.5)
+        if task['status'] == 'failure' and not task['message']:
+            self.soak.fault(f'{image_id}: nobody is told why {task} failed')
+        if task['message'] == INTERNAL_ERROR:
+            return f'{INTERNAL_ERROR}: {self.logged(task["id"])}'
+        return task['message']
 
     def logged(self, task_id):
         """The error that made Glance fail a task, without its IDs."""

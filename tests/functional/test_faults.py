@@ -150,10 +150,6 @@ class TestInterrupted(faults.FaultCase):
 
     SECONDS = 30
 
-    def setUp(self):
-        super().setUp()
-        self.slow = faults.slow()
-
     def test_connection_is_reset(self):
         small = archives.small()
         for share in (0.1, 0.5, 0.99):
@@ -177,15 +173,17 @@ class TestInterrupted(faults.FaultCase):
         self.assert_stored([])
 
     def test_second_import_meanwhile(self):
-        small = archives.small()
-        with self.new_image(self.slow.name) as image_id:
-            self.begin(image_id, self.slow.data)
-            error = self.assertRaises(
-                exc.HTTPConflict, self.client.images.image_import, image_id,
-                'web-download', uri=self.files.add('second', small.data))
+        first, small = archives.story(), archives.small()
+        with self.new_image(first.name) as image_id:
+            with self.standstill(lambda: self.begin_web_download(
+                    image_id, first.data)):
+                error = self.assertRaises(
+                    exc.HTTPConflict, self.client.images.image_import,
+                    image_id, 'web-download',
+                    uri=self.files.add('second', small.data))
             self.assertEqual(http.HTTPStatus.CONFLICT, error.code)
             task = cloud.wait_for_import(self.client, image_id)
-            self.assert_converted(image_id, task, self.slow)
+            self.assert_converted(image_id, task, first)
 
     def assert_stops(self, statement):
         """The import ends when the operator does this to its task."""

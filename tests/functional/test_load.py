@@ -12,6 +12,7 @@
 
 """Many imports at once, honest and hostile ones."""
 
+import contextlib
 import statistics
 import threading
 import time
@@ -101,13 +102,16 @@ class TestLoad(LoadCase):
         images = [faults.slow(), archives.story(), archives.small(),
                   faults.slow()] * 2
         with Watch(self.cloud) as watch:
-            with self.turns_taken(2):
-                ids = self.begin_all(images)
-                self.wait_until(lambda: any(
-                    'Waiting to be converted' in str(cloud.newest_task(
-                        self.client, image_id)['message'])
-                    for image_id in ids))
-            with self.standstill(2):
+            with contextlib.ExitStack() as stack:
+                with self.turns_taken(2):
+                    ids = self.begin_all(images)
+                    self.wait_until(lambda: any(
+                        'Waiting to be converted' in str(cloud.newest_task(
+                            self.client, image_id)['message'])
+                        for image_id in ids))
+                    stack.callback(self.cloud.hold.release)
+                    stack.enter_context(self.cloud.hold.whoever_starts())
+                self.wait_until(lambda: len(self.cloud.hold.held()) == 2)
                 time.sleep(1)
                 self.assertEqual(2, len(self.cloud.converters()))
             tasks = self.finish_all(ids)
@@ -166,7 +170,7 @@ class TestCrowd(LoadCase):
                               'max_waiting_per_project': 3}}
 
     def test_others_get_in(self):
-        images = [faults.slow()] * 12
+        images = [archives.small()] * 12
         with self.turns_taken(1):
             ids = self.begin_all(images)
             # Each worker has more threads than may wait, so this is at once.

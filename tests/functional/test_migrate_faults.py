@@ -13,6 +13,7 @@
 """Migrations that something gets in the way of."""
 
 import collections
+import functools
 import os
 import random
 import signal
@@ -119,11 +120,11 @@ class TestOthers(migrations.MigrateCase):
         self.assert_tidy()
 
     def test_interrupted_run_completes_what_is_under_way(self):
-        slow = faults.slow()
-        ids = [self.store(slow), self.store(slow)]
-        process = self.start('run', '--jobs', '1')
-        self.wait_until(self.cloud.converters)
-        process.send_signal(signal.SIGINT)
+        story = archives.story()
+        ids = [self.store(story), self.store(story)]
+        with self.standstill(
+                lambda: self.start('run', '--jobs', '1')) as process:
+            process.send_signal(signal.SIGINT)
         ended = self.end(process)
         self.assertEqual(1, ended.status)
         self.assertIn('Interrupted', ended.stderr)
@@ -131,13 +132,12 @@ class TestOthers(migrations.MigrateCase):
         states = self.states()
         self.assertEqual(['done', 'waiting'], sorted(states.values()))
         done, = (one for one in ids if states[one] == 'done')
-        self.assert_replaced(done, slow)
+        self.assert_replaced(done, story)
 
     def test_twice_interrupted_run_leaves_what_is_under_way(self):
-        slow = faults.slow()
-        old_id = self.store(slow)
-        process = self.start('run')
-        with self.standstill():
+        story = archives.story()
+        old_id = self.store(story)
+        with self.standstill(lambda: self.start('run')) as process:
             process.send_signal(signal.SIGINT)
             time.sleep(0.5)
             process.send_signal(signal.SIGTERM)
@@ -147,22 +147,22 @@ class TestOthers(migrations.MigrateCase):
             self.assertNotIn(migrations.REPLACED_BY,
                              self.admin.images.get(old_id))
         self.migrate('run')
-        self.assert_replaced(old_id, slow)
+        self.assert_replaced(old_id, story)
 
     def test_image_changed_or_deleted_meanwhile(self):
-        slow = faults.slow()
-        changed = self.store(slow, name='before', os_distro='debian',
+        story = archives.story()
+        changed = self.store(story, name='before', os_distro='debian',
                              os_version='1', tags=['old'])
-        deleted = self.store(slow)
-        process = self.start('run', '-f', 'json')
-        with self.standstill(2):
+        deleted = self.store(story)
+        with self.standstill(
+                lambda: self.start('run', '-f', 'json'), 2) as process:
             self.client.images.update(
                 changed, name='after', os_version='2',
                 remove_props=['os_distro'], more='new')
             self.client.image_tags.update(changed, 'new')
             self.client.images.delete(deleted)
         ended = self.end(process)
-        new = self.assert_replaced(changed, slow)
+        new = self.assert_replaced(changed, story)
         self.assertEqual(('after', '2', 'new', ['new', 'old']),
                          (new.name, new.os_version, new.more,
                           sorted(new.tags)))
@@ -172,9 +172,8 @@ class TestOthers(migrations.MigrateCase):
             row['id']: row['state'] for row in ended.rows}[deleted])
 
     def test_what_a_deleted_image_left_is_removed(self):
-        old_id = self.store(faults.slow())
-        process = self.start('run')
-        with self.standstill():
+        old_id = self.store(archives.story())
+        with self.standstill(lambda: self.start('run')) as process:
             process.kill()
             self.end(process)
             self.client.images.delete(old_id)
@@ -265,12 +264,12 @@ class TestTroubledCloud(migrations.MigrateCase):
         self.assertIn('does not answer', ended.stderr)
 
     def test_host_killed_during_imports(self):
-        slow = faults.slow()
+        story = archives.story()
         for method in ('glance-download', 'glance-direct'):
-            ids = [self.store(slow) for _ in range(3)]
-            process = self.start('run', '--method', method, '--deadline',
-                                 DEADLINE, user='admin')
-            with self.standstill(2):
+            ids = [self.store(story) for _ in range(3)]
+            with self.standstill(functools.partial(
+                    self.start, 'run', '--method', method, '--deadline',
+                    DEADLINE, user='admin'), 2) as process:
                 self.cloud.kill_glance(host=1)
             ended = self.end(process)
             self.cloud.start_glance(host=1)
@@ -280,21 +279,18 @@ class TestTroubledCloud(migrations.MigrateCase):
                                         user='admin'))
             self.assertEqual(0, again.status, again.stderr)
             for old_id in ids:
-                self.assert_replaced(old_id, slow)
+                self.assert_replaced(old_id, story)
             self.assertEqual(2 * len(ids), len(self.all_images()))
             self.delete_all()
 
     def test_import_that_is_stuck(self):
-        slow = faults.slow()
-        old_id = self.store(slow)
-        process = self.start('run', '--deadline', STUCK_DEADLINE)
-        stopped = self.wait_until(self.cloud.hang_converters)
-        try:
+        story = archives.story()
+        old_id = self.store(story)
+        with self.standstill(lambda: self.start(
+                'run', '--deadline', STUCK_DEADLINE)) as process:
             ended = self.end(process)
-        finally:
-            cloud.resume(stopped)
         self.assertEqual(0, ended.status, ended.stderr)
-        self.assert_replaced(old_id, slow)
+        self.assert_replaced(old_id, story)
 
 
 class TestToken(migrations.MigrateCase):

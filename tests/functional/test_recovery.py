@@ -291,7 +291,6 @@ class TestKilledConverting(RecoveryCase):
 
     def setUp(self):
         super().setUp()
-        self.slow = faults.slow()
         self.endless = faults.endless()
         self.rng = random.Random(SEED)
 
@@ -365,7 +364,7 @@ class TestKilledConverting(RecoveryCase):
         """Glance does not go on with its imports when it is to end."""
         with self.new_image('restarted') as image_id:
             with self.turns_taken(2):
-                self.begin_web_download(image_id, self.slow.data)
+                self.begin_web_download(image_id, archives.small().data)
                 self.wait_until(lambda: 'Waiting' in str(
                     cloud.newest_task(self.client, image_id)['message']))
                 self.cloud.restart_glance()
@@ -438,7 +437,9 @@ class TestKilledConverting(RecoveryCase):
 
     def test_by_hand_while_an_image_is_imported(self):
         with self.new_image('imported') as image_id:
-            self.begin(image_id, self.slow.data)
-            self.assertEqual([], self.recover())
+            story = archives.story()
+            with self.standstill(lambda: self.begin_web_download(
+                    image_id, story.data)):
+                self.assertEqual([], self.recover())
             task = cloud.wait_for_import(self.client, image_id)
-            self.assert_converted(image_id, task, self.slow)
+            self.assert_converted(image_id, task, story)
