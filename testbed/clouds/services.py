@@ -23,7 +23,6 @@ a thread that lives as long as they are needed.
 from collections import abc
 import configparser
 import contextlib
-import ctypes
 import functools
 import os
 import pathlib
@@ -39,6 +38,8 @@ import typing
 import urllib.error
 import urllib.request
 
+from testbed.clouds import forking
+
 LOOPBACK = '127.0.0.1'
 #: From the documentation's range: no packet is sent there.
 _ELSEWHERE = ('192.0.2.1', 9)
@@ -46,20 +47,14 @@ _ELSEWHERE = ('192.0.2.1', 9)
 #: with other things. Nobody waits for it unless something is wrong.
 START_SECONDS = 600
 STOP_SECONDS = 10
+_SHORTEST_PAUSE = 0.05
 _BACKLOG = 128
-
-_PR_SET_PDEATHSIG = 1
-_LIBC = ctypes.CDLL(None)
 
 Options = abc.Mapping[str, abc.Mapping[str, typing.Any]]
 
 
 class ServiceError(Exception):
     """A command or service failed; the text includes the end of its log."""
-
-
-def _end_with_parent() -> None:
-    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def script(name: str) -> str:
@@ -71,7 +66,11 @@ def environment(home: pathlib.Path, **variables: str) -> dict[str, str]:
     """Return the environment without variables that configure a service."""
     env = {name: value for name, value in os.environ.items()
            if not name.startswith(('OS_', 'GUNICORN_', 'UWSGI_'))}
-    return env | {'HOME': str(home), 'PYTHONWARNINGS': 'ignore'} | variables
+    return env | {
+        'HOME': str(home), 'PYTHONWARNINGS': 'ignore',
+        # Otherwise eventlet, which nothing uses here, imports dnspython.
+        'EVENTLET_NO_GREENDNS': 'yes',
+    } | variables
 
 
 def write_config(path: pathlib.Path, options: Options) -> None:
@@ -110,6 +109,17 @@ def find_program(name: str) -> str | None:
 def bounded(names: abc.Iterable[object]) -> str:
     """Return the value of a list option with brackets: ``[a,b]``."""
     return '[%s]' % ','.join(map(str, names))
+
+
+def pauses(longest: float) -> abc.Iterator[float]:
+    """Yield how long to wait before asking again: longer each time.
+
+    :param longest: where it ends, in seconds
+    """
+    pause = _SHORTEST_PAUSE
+    while True:
+        yield pause
+        pause = min(1.3 * pause, longest)
 
 
 def tail(log: pathlib.Path, lines: int = 40) -> str:
@@ -180,7 +190,7 @@ class Command:
             self._process = subprocess.Popen(
                 argv, stdin=subprocess.DEVNULL, stdout=output,
                 stderr=subprocess.STDOUT, env=env, process_group=0,
-                preexec_fn=_end_with_parent)
+                preexec_fn=forking.end_with_parent)
 
     def wait(self) -> None:
         """:raises ServiceError: unless it ends in time with status 0"""
@@ -227,8 +237,8 @@ class Daemon:
         self.env = dict(env)
         self.log = directory / 'log' / ('%s.log' % name)
         self._detach = detach
-        self._before_exec = None if detach else _end_with_parent
-        self._process: subprocess.Popen[bytes] | None = None
+        self._before_exec = None if detach else forking.end_with_parent
+        self._process: subprocess.Popen[bytes] | forking.Gunicorn | None = None
         self._workdir = directory / 'run' / name
         for path in (self.log.parent, self._workdir):
             path.mkdir(parents=True, exist_ok=True)
@@ -342,8 +352,11 @@ class Listener(Daemon):
 
     def start(self) -> None:
         """Start the service; :meth:`wait` returns when it is up."""
-        self._socket.listen(_BACKLOG)
+        self._listen()
         super().start()
+
+    def _listen(self) -> None:
+        self._socket.listen(_BACKLOG)
 
     def _descriptors(self) -> abc.Sequence[int]:
         return [self._socket.fileno()]
@@ -374,26 +387,40 @@ class Service(Listener):
     :param application: the application as ``module:name``
     :param server: ``gunicorn`` or ``uwsgi``
     :param workers: number of worker processes
-    :param shared: modules that gunicorn's workers get from their master, so
-                   that not each of them takes the time to import them
+    :param modules: modules that gunicorns of this process have in common, so
+                    that not each of them takes the time to import them
     """
 
     def __init__(self, name: str, application: str, directory: pathlib.Path,
                  env: abc.Mapping[str, str], health: str,
                  server: str = 'gunicorn', detach: bool = False,
                  address: str = LOOPBACK, workers: int = 1,
-                 shared: abc.Sequence[str] = ()) -> None:
+                 modules: abc.Sequence[str] = ()) -> None:
         super().__init__(name, directory, env, health, detach, address)
         self._application = application
         self._server = server
         self._workers = workers
-        self._shared = shared
+        self._modules = modules
+
+    def start(self) -> None:
+        """Start the service; :meth:`wait` returns when it is up."""
+        if self._server != 'gunicorn' or not self._modules:
+            super().start()
+            return
+        self._listen()
+        self._write_settings()
+        self._process = forking.Gunicorn(
+            self._modules, self._workdir, self.env, self.log, self._socket)
 
     def _argv(self) -> list[str]:
         return {'gunicorn': self._gunicorn,
                 'uwsgi': self._uwsgi}[self._server]()
 
     def _gunicorn(self) -> list[str]:
+        self._write_settings()
+        return [sys.executable, script('gunicorn')]
+
+    def _write_settings(self) -> None:
         # Keystone takes the command line for its own, so there is none: the
         # settings are where gunicorn looks for them by default.
         settings = {
@@ -410,9 +437,7 @@ class Service(Listener):
             'control_socket_disable': True,
         }
         self._workdir.joinpath('gunicorn.conf.py').write_text(''.join(
-            ['import %s\n' % module for module in self._shared]
-            + ['%s = %r\n' % item for item in settings.items()]))
-        return [sys.executable, script('gunicorn')]
+            '%s = %r\n' % item for item in settings.items()))
 
     def _uwsgi(self) -> list[str]:
         # Under a uWSGI built from source sys.executable is uWSGI itself; the

@@ -27,6 +27,7 @@ from testtools import content
 from testbed.clouds import cloud
 from testbed.clouds import databases
 from testbed.clouds import file_server
+from testbed.clouds import services
 from tests.functional import archives
 
 #: What takes so long does not come any more, in seconds.
@@ -179,11 +180,12 @@ class ImportCase(testtools.TestCase):
     def wait_until(self, condition, seconds=PATIENCE):
         """Wait until something is true, and return it."""
         deadline = time.monotonic() + seconds
+        pauses = services.pauses(0.25)
         while not (found := condition()):
             if time.monotonic() > deadline:
                 self.fail('in vain: %s, %s' % (
                     self.cloud.converters(), self.cloud.staged()))
-            time.sleep(0.05)
+            time.sleep(next(pauses))
         return found
 
     def begin_web_download(self, image_id, data, **arguments):
