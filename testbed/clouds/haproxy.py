@@ -23,6 +23,10 @@ from testbed.clouds import services
 #: machine, too. A service that is gone refuses connections at once.
 _TIMEOUT = '600s'
 _CHECK_TIMEOUT = '60s'
+#: A check takes the service some milliseconds. They are frequent only when
+#: something is wrong, or a request has just failed.
+_CHECKS = ('check inter 2s fastinter 200 downinter 200 fall 2 rise 1 '
+           'observe layer4 error-limit 1 on-error fastinter')
 
 
 def installed() -> bool:
@@ -49,8 +53,8 @@ class Balancer(services.Listener):
 
     def _argv(self) -> list[str]:
         servers = [
-            'server host%d %s check inter 200 fall 2 rise 1' % (
-                number, urllib.parse.urlsplit(url).netloc)
+            'server host%d %s %s' % (
+                number, urllib.parse.urlsplit(url).netloc, _CHECKS)
             for number, url in enumerate(self._urls)]
         self._config.write_text('\n'.join([
             'defaults',

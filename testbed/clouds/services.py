@@ -68,8 +68,11 @@ def environment(home: pathlib.Path, **variables: str) -> dict[str, str]:
            if not name.startswith(('OS_', 'GUNICORN_', 'UWSGI_'))}
     return env | {
         'HOME': str(home), 'PYTHONWARNINGS': 'ignore',
-        # Otherwise eventlet, which nothing uses here, imports dnspython.
+        # Otherwise eventlet, which nothing uses here, imports dnspython,
         'EVENTLET_NO_GREENDNS': 'yes',
+        # and stevedore reads the entry points of all packages.
+        'XDG_CACHE_HOME': os.environ.get('XDG_CACHE_HOME')
+        or os.path.expanduser('~/.cache'),
     } | variables
 
 
