@@ -49,15 +49,17 @@ class Gunicorn:
     :param env: its environment
     :param log: file for its output
     :param listener: the socket that it listens at
+    :param own_session: whether it has a session of its own
     """
 
     def __init__(self, modules: abc.Sequence[str], directory: pathlib.Path,
                  env: abc.Mapping[str, str], log: pathlib.Path,
-                 listener: socket.socket) -> None:
+                 listener: socket.socket, own_session: bool) -> None:
         context = multiprocessing.get_context('forkserver')
         context.set_forkserver_preload([_GUNICORN, _WORKER, *modules])
         self._process = context.Process(
-            target=_serve, args=(directory, dict(env), log, listener))
+            target=_serve, args=(directory, dict(env), log, listener,
+                                 own_session))
         self._process.start()
         assert self._process.pid is not None
         self.pid = self._process.pid
@@ -83,9 +85,12 @@ class Gunicorn:
 
 
 def _serve(directory: pathlib.Path, env: dict[str, str], log: pathlib.Path,
-           listener: socket.socket) -> None:
+           listener: socket.socket, own_session: bool) -> None:
     """Become a gunicorn, in a process that was forked for it."""
-    os.setpgid(0, 0)
+    if own_session:
+        os.setsid()
+    else:
+        os.setpgid(0, 0)
     end_with_parent()
     with log.open('ab') as output, open(os.devnull, 'rb') as nothing:
         for stream, file in enumerate((nothing, output, output)):

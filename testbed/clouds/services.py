@@ -232,7 +232,11 @@ class Daemon:
     :param directory: directory for the log and the working directory
     :param env: environment of the server
     :param detach: whether the server outlives this process
+    :cvar own_session: whether each server has a session of its own, because
+                       Linux shares the processors among sessions first
     """
+
+    own_session = False
 
     def __init__(self, name: str, directory: pathlib.Path,
                  env: abc.Mapping[str, str], detach: bool = False) -> None:
@@ -254,14 +258,14 @@ class Daemon:
 
     def start(self) -> None:
         """Start the server; :meth:`wait` returns when it is up."""
+        own_session = self._detach or self.own_session
         with self.log.open('ab') as output:
             self._process = subprocess.Popen(
                 self._argv(), stdin=subprocess.DEVNULL, stdout=output,
                 stderr=subprocess.STDOUT, env=self.env, cwd=self._workdir,
-                pass_fds=self._descriptors(),
-                # Linux shares processors among sessions first.
-                process_group=None if self._detach else 0,
-                start_new_session=self._detach, preexec_fn=self._before_exec)
+                pass_fds=self._descriptors(), preexec_fn=self._before_exec,
+                start_new_session=own_session,
+                process_group=None if own_session else 0)
 
     def _argv(self) -> list[str]:
         """The command line of the server."""
@@ -413,7 +417,8 @@ class Service(Listener):
         self._listen()
         self._write_settings()
         self._process = forking.Gunicorn(
-            self._modules, self._workdir, self.env, self.log, self._socket)
+            self._modules, self._workdir, self.env, self.log, self._socket,
+            self.own_session)
 
     def _argv(self) -> list[str]:
         return {'gunicorn': self._gunicorn,

@@ -201,7 +201,7 @@ def watch(url, token, answers, end):
 def yield_to_glance():
     """Let the uploaders run after Glance: a cloud has them elsewhere.
 
-    Linux schedules by session, and Glance has one of its own.
+    Linux schedules by session, and the services have their own here.
     """
     with (contextlib.suppress(OSError),
           open('/proc/self/autogroup', 'w') as autogroup):
@@ -658,6 +658,7 @@ def parse():
 
 def main():
     options = parse()
+    services.Daemon.own_session = True
     # Where all threads are, when somebody wants to know.
     faulthandler.register(signal.SIGUSR1)
     if reason := ceph.missing():
