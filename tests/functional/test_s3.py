@@ -16,6 +16,7 @@ import contextlib
 import datetime
 import re
 import threading
+import unittest
 from unittest import mock
 
 import boto3
@@ -160,6 +161,9 @@ class TestInterrupted(ObjectStoreCase, faults.FaultCase):
         self.wait_until(self.sizes)
         self.assert_imported_after_recovery(image_id)
 
+    @unittest.skipIf(cloud.RELEASE < 32,
+                     'Glance before 32 does not tell the driver how large a '
+                     'disk is, so there is one part')
     def test_killed_between_parts(self):
         disk = faults.fixed()
         with self.copying(disk, 'upload_part') as image_id:
