@@ -40,8 +40,10 @@ def share(tests, number):
     """
     classes = collections.defaultdict(list)
     for test in _flat(tests):
-        # What stands for a module that cannot be imported is kept, too.
-        classes[test.id().rpartition('.')[0]].append(test)
+        kind = type(test)
+        # All modules that cannot be imported have the same class.
+        classes[test.id() if kind.__module__ == unittest.loader.__name__
+                else (kind.__module__, kind.__qualname__)].append(test)
     return unittest.TestSuite(itertools.chain.from_iterable(
         found[::number] for found in classes.values()))
 
