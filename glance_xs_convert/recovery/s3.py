@@ -26,6 +26,7 @@ anybody else's.
 from collections.abc import Collection
 from collections.abc import Iterator
 import contextlib
+import functools
 from typing import Any
 
 import glance_store
@@ -79,15 +80,15 @@ class Bucket:
         :raises ObjectKept: the object is older
         :raises RequestRefused: the store may not look at it or remove it
         """
-        with self._client(image_id) as (client, url):
-            if url in kept:
-                return
-            written = _written(client, self.name, image_id)
+        if self._location(image_id).get_uri() in kept:
+            return
+        with self._refusals():
+            written = _written(self._client, self.name, image_id)
             if written is None:
                 return
             if not written >= since:
                 raise ObjectKept
-            client.delete_object(Bucket=self.name, Key=image_id)
+            self._client.delete_object(Bucket=self.name, Key=image_id)
 
     def abort_uploads(self, image_id: str, since: float) -> None:
         """Remove the parts of an object whose upload has not ended.
@@ -96,30 +97,39 @@ class Bucket:
                       of earlier uploads stay
         :raises RequestRefused: the store may not list or remove them
         """
-        with self._client(image_id) as (client, _):
-            for upload in _uploads(client, self.name, image_id):
+        with self._refusals():
+            for upload in _uploads(self._client, self.name, image_id):
                 if upload['Initiated'].timestamp() >= since:
-                    client.abort_multipart_upload(
+                    self._client.abort_multipart_upload(
                         Bucket=self.name, Key=image_id,
                         UploadId=upload['UploadId'])
 
-    @contextlib.contextmanager
-    def _client(self, image_id: str) -> Iterator[tuple[Any, str]]:
-        """Give the driver's client, and the URL that an object has in Glance.
-
-        Only the driver knows how to connect: its options depend on its
-        version. That the service cannot be reached is not a refusal.
-
-        :raises RequestRefused: the service answered a request with an error
-        """
-        location = s3.StoreLocation(
+    def _location(self, image_id: str) -> Any:
+        """Return the location that Glance gives an image's object."""
+        return s3.StoreLocation(
             {'scheme': self._driver.scheme, 'bucket': self.name,
              'key': image_id, 's3serviceurl': self._driver.full_s3_host},
             self._driver.conf, backend_group=self._store)
-        client, _, _ = self._driver._operation_set(location)
+
+    @functools.cached_property
+    def _client(self) -> Any:
+        """The driver's client, which takes a while to make.
+
+        Only the driver knows how to connect: its options depend on its
+        version. It takes any location for that.
+        """
+        client, _, _ = self._driver._operation_set(self._location(''))
+        return client
+
+    @contextlib.contextmanager
+    def _refusals(self) -> Iterator[None]:
+        """Give the service's errors as one kind.
+
+        That it cannot be reached is not among them.
+        """
         try:
-            yield client, location.get_uri()
-        except client.exceptions.ClientError as error:
+            yield
+        except self._client.exceptions.ClientError as error:
             raise RequestRefused(str(error)) from error
 
 
