@@ -29,6 +29,7 @@ import sys
 import tempfile
 import unittest
 
+import testtools
 import yaml
 
 from testbed.clouds import databases
@@ -43,11 +44,7 @@ _WITHOUT_CLOUD = 1
 
 def classes(suite):
     """Return the test classes in a suite, each once."""
-    found = {}
-    for test in suite:
-        found |= (classes(test) if isinstance(test, unittest.TestSuite)
-                  else {type(test): None})
-    return found
+    return dict.fromkeys(map(type, testtools.iterate_tests(suite)))
 
 
 def spread(cases, count):

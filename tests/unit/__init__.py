@@ -21,6 +21,8 @@ import itertools
 import os
 import unittest
 
+import testtools
+
 _SHARE = int(os.environ.get('TEST_SHARE') or 1)
 
 
@@ -39,18 +41,10 @@ def share(tests, number):
     :param tests: a suite
     """
     classes = collections.defaultdict(list)
-    for test in _flat(tests):
+    for test in testtools.iterate_tests(tests):
         kind = type(test)
         # All modules that cannot be imported have the same class.
         classes[test.id() if kind.__module__ == unittest.loader.__name__
                 else (kind.__module__, kind.__qualname__)].append(test)
     return unittest.TestSuite(itertools.chain.from_iterable(
         found[::number] for found in classes.values()))
-
-
-def _flat(tests):
-    for test in tests:
-        if isinstance(test, unittest.TestSuite):
-            yield from _flat(test)
-        else:
-            yield test
