@@ -83,14 +83,14 @@ class Caller:
         return any(name.endswith('.part') for name in self._cloud.staged())
 
 
-def import_image(client: Any, url: str, disk_format: str,
-                 container_format: str) -> float:
+def import_image(cloud: cloud_.Cloud, client: Any, url: str,
+                 disk_format: str, container_format: str) -> float:
     """Import an image, delete it, and return how long the import took."""
     image = client.images.create(disk_format=disk_format,
                                  container_format=container_format)
     start = time.perf_counter()
     client.images.image_import(image.id, method='web-download', uri=url)
-    task = cloud_.wait_for_import(client, image.id, _IMPORT_SECONDS)
+    task = cloud.wait_for_import(client, image.id, _IMPORT_SECONDS)
     seconds = time.perf_counter() - start
     if task['status'] != 'success':
         sys.exit(f'the import failed: {task["message"]}')
@@ -122,9 +122,9 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
             time.sleep(_IDLE_SECONDS)
             caller.imports = True
             seconds['archive'].append(import_image(
-                client, archive_url, 'vhd', 'ovf'))
+                cloud, client, archive_url, 'vhd', 'ovf'))
             seconds['raw'].append(import_image(
-                client, raw_url, 'raw', 'bare'))
+                cloud, client, raw_url, 'raw', 'bare'))
             caller.imports = False
     return {'seconds': seconds, 'idle': caller.idle,
             'converting': caller.converting}

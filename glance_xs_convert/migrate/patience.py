@@ -25,7 +25,7 @@ _LONGEST = 30.0
 #: How often an import is asked about, in seconds.
 _POLL_FIRST = 0.2
 _POLL_LONGEST = 3.0
-_POLL_GROWTH = 1.1
+_POLL_GROWTH = 1.25
 #: How long to wait before hosts are asked again that have enough to convert,
 #: in seconds.
 _TURN_FIRST = 5.0

@@ -45,6 +45,7 @@ import openstack
 from testbed.clouds import ceph
 from testbed.clouds import databases
 from testbed.clouds import failing
+from testbed.clouds import forking
 from testbed.clouds import foundation
 from testbed.clouds import haproxy
 from testbed.clouds import holding
@@ -70,21 +71,28 @@ WEB_PORTS = (80, 443)
 _ROOT = pathlib.Path(__file__).parents[2]
 _HEALTH = '/healthcheck'
 _APPLICATION = 'glance.wsgi.api:application'
-#: What all of Glance's processes import, which takes most of their start.
-_MODULES = ('glance.common.wsgi_app', 'glance.api.v2.router',
-            'glance.async_.flows.api_image_import',
-            'keystonemiddleware.auth_token',
-            'oslo_middleware.healthcheck',
-            # Glance loads all drivers. That of RBD depends on the cloud.
-            'glance_store._drivers.cinder.store',
-            'glance_store._drivers.s3',
-            'glance_store._drivers.swift.store',
-            'glance_store._drivers.vmware_datastore')
 _ON_SQLITE = 'testbed.clouds.glance_wsgi:application'
+_LOCK = 'os_glance_import_task'
+#: The states of an image's tasks, and the task that locks it.
+_IMPORT_STATES = f'''
+    SELECT id, status FROM tasks WHERE image_id = %s
+    UNION ALL SELECT name, value FROM image_properties
+    WHERE image_id = %s AND name = '{_LOCK}' AND deleted = 0
+'''
 _UPLOAD_FILTER = '''
 [filter:xs_convert_upload]
 use = egg:glance-xs-convert#xs_convert_upload
 '''
+
+forking.preload(
+    'glance.common.wsgi_app', 'glance.api.v2.router',
+    'glance.async_.flows.api_image_import',
+    'glance.db.sqlalchemy.models', 'keystonemiddleware.auth_token',
+    'oslo_middleware.healthcheck',
+    # Glance loads all drivers. That of RBD depends on the cloud.
+    'glance_store._drivers.cinder.store', 'glance_store._drivers.s3',
+    'glance_store._drivers.swift.store',
+    'glance_store._drivers.vmware_datastore')
 
 
 def with_upload_filter(paste: str) -> str:
@@ -118,7 +126,7 @@ class _Host:
                 PYTHONPATH=str(_ROOT)),
             _HEALTH, server, detach,
             services.LOOPBACK if demo else services.own_address(),
-            1 if demo else WORKERS, modules=() if demo else _MODULES)
+            1 if demo else WORKERS, forked=not demo)
 
 
 class Cloud:
@@ -501,6 +509,32 @@ class Cloud:
         assert isinstance(self.base.databases, databases.MariaDB)
         return self.base.databases
 
+    def wait_for_import(self, client: typing.Any, image_id: str,
+                        seconds: float = IMPORT_SECONDS) -> typing.Any:
+        """Wait until the image's newest task ends, and the image is released.
+
+        Glance ends the task and releases the image one after the other. It is
+        asked when its database says that something has changed.
+
+        :param client: a python-glanceclient
+        :returns: the task, as ``GET /v2/images/{image_id}/tasks`` gives it
+        """
+        deadline = time.monotonic() + seconds
+        pauses = services.pauses(0.25)
+        before = None
+        while True:
+            states = dict(self.rows(_IMPORT_STATES, image_id, image_id))
+            if _LOCK not in states and states != before:
+                task = newest_task(client, image_id)
+                if task is not None and task['status'] in FINAL:
+                    _seen.setdefault(task['id'], len(_seen))
+                    return task
+                before = states
+            if time.monotonic() > deadline:
+                raise TimeoutError('import of %s is not over: %s' % (
+                    image_id, states))
+            time.sleep(next(pauses))
+
     def stop_command(self) -> str:
         """Return a shell command that stops and removes a detached cloud."""
         groups = [*self.base.groups(),
@@ -567,35 +601,6 @@ def resume(pids: abc.Iterable[int]) -> None:
 
 #: The IDs of tasks that a caller has seen to have ended, in this order.
 _seen: dict[str, int] = {}
-
-
-def wait_for_import(client: typing.Any, image_id: str,
-                    seconds: float = IMPORT_SECONDS) -> typing.Any:
-    """Wait until the image's newest task ends, and the image is released.
-
-    Glance ends the task and releases the image one after the other.
-
-    :param client: a python-glanceclient
-    :returns: the task, as ``GET /v2/images/{image_id}/tasks`` gives it
-    """
-    deadline = time.monotonic() + seconds
-    pauses = services.pauses(1)
-    while _is_locked(client, image_id) or (
-            newest_task(client, image_id)['status'] not in FINAL):
-        if time.monotonic() > deadline:
-            raise TimeoutError('import of %s is not over: %s' % (
-                image_id, newest_task(client, image_id)))
-        time.sleep(next(pauses))
-    task = newest_task(client, image_id)
-    _seen.setdefault(task['id'], len(_seen))
-    return task
-
-
-def _is_locked(client: typing.Any, image_id: str) -> bool:
-    try:
-        return 'os_glance_import_task' in client.images.get(image_id)
-    except glanceclient.exc.HTTPNotFound:
-        return False
 
 
 def newest_task(client: typing.Any, image_id: str) -> typing.Any:

@@ -132,16 +132,17 @@ class Consumer:
         """The arguments of the commands that make the databases."""
         raise NotImplementedError
 
-    def record(self, project_id: str, image_id: str) -> str:
-        """Make a volume or server of an image.
+    def record(self, *described: tuple[str, str]) -> list[str]:
+        """Make volumes or servers of images.
 
-        :param image_id: ID of the image; empty for none
-        :returns: ID of the record
+        :param described: for each, the ID of its project and that of its
+                          image, which is empty for none
+        :returns: IDs of the records
         """
         run = self._run(
             [sys.executable, '-m', 'testbed.clouds.records.%s' % self.NAME,
-             project_id, image_id], 'record')
-        return services.tail(run.log, 1)
+             *map(':'.join, described)], 'record')
+        return services.tail(run.log, len(described)).split()
 
     def _run(self, argv: abc.Sequence[str], name: str) -> services.Command:
         command = services.Command(

@@ -100,8 +100,10 @@ class MariaDB(services.Daemon):
 
     def connect(self, name: str) -> typing.Any:
         """Open a connection to a database."""
-        return pymysql.connect(unix_socket=str(self._path), user='root',
-                               database=name, charset='utf8mb3')
+        # Otherwise it reads all certificates of the system.
+        return pymysql.connect(
+            unix_socket=str(self._path), user='root', database=name,
+            charset='utf8mb3', ssl_disabled=True)
 
     def create(self, name: str) -> str:
         """Make an empty database, and return its name.
@@ -132,7 +134,8 @@ class MariaDB(services.Daemon):
         """Return a service's options in its group ``[database]``."""
         return {'connection': 'mysql+pymysql://root@localhost/%s?%s' % (
             name, urllib.parse.urlencode(
-                {'unix_socket': self._path, 'charset': 'utf8mb3'}, safe='/'))}
+                {'unix_socket': self._path, 'charset': 'utf8mb3',
+                 'ssl_disabled': True}, safe='/'))}
 
     def change(self, name: str, *statements: Statement) -> None:
         """Execute statements, each followed by its values for ``%s``."""

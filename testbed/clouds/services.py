@@ -394,31 +394,30 @@ class Service(Listener):
     :param application: the application as ``module:name``
     :param server: ``gunicorn`` or ``uwsgi``
     :param workers: number of worker processes
-    :param modules: modules that gunicorns of this process have in common, so
-                    that not each of them takes the time to import them
+    :param forked: whether a gunicorn is forked from a process that has its
+                   modules
     """
 
     def __init__(self, name: str, application: str, directory: pathlib.Path,
                  env: abc.Mapping[str, str], health: str,
                  server: str = 'gunicorn', detach: bool = False,
                  address: str = LOOPBACK, workers: int = 1,
-                 modules: abc.Sequence[str] = ()) -> None:
+                 forked: bool = False) -> None:
         super().__init__(name, directory, env, health, detach, address)
         self._application = application
         self._server = server
         self._workers = workers
-        self._modules = modules
+        self._forked = forked
 
     def start(self) -> None:
         """Start the service; :meth:`wait` returns when it is up."""
-        if self._server != 'gunicorn' or not self._modules:
+        if self._server != 'gunicorn' or not self._forked:
             super().start()
             return
         self._listen()
         self._write_settings()
         self._process = forking.Gunicorn(
-            self._modules, self._workdir, self.env, self.log, self._socket,
-            self.own_session)
+            self._workdir, self.env, self.log, self._socket, self.own_session)
 
     def _argv(self) -> list[str]:
         return {'gunicorn': self._gunicorn,

@@ -197,14 +197,14 @@ class ImportCase(testtools.TestCase):
     def web_download(self, image_id, data, **arguments):
         """Import data by web-download and return the import's task."""
         self.begin_web_download(image_id, data, **arguments)
-        return cloud.wait_for_import(self.client, image_id)
+        return self.cloud.wait_for_import(self.client, image_id)
 
     def glance_direct(self, image_id, data, **arguments):
         """Stage data, import it, and return the import's task."""
         self.client.images.stage(image_id, io.BytesIO(data))
         self.client.images.image_import(image_id, 'glance-direct',
                                         **arguments)
-        return cloud.wait_for_import(self.client, image_id)
+        return self.cloud.wait_for_import(self.client, image_id)
 
     @contextlib.contextmanager
     def standstill(self, begin, count=1):

@@ -17,14 +17,15 @@ import hashlib
 import io
 import json
 import os
+import pathlib
 import subprocess
-import sys
 import tempfile
 import time
 import unittest
 
 from testtools import content
 
+from testbed.clouds import forking
 from testbed.clouds import haproxy
 from testbed.clouds import keystone
 from testbed.images import archive
@@ -34,7 +35,13 @@ from testbed.images import vhd
 from tests.functional import archives
 from tests.functional import base
 
-COMMAND = (sys.executable, '-m', 'glance_xs_convert.cli.main')
+# All that the command imports for its part.
+forking.preload(
+    'glance_xs_convert.cli.main', 'glance_xs_convert.cli.upload',
+    'openstack.connection', *(
+        f'glance_xs_convert.cli.migrate.{module}' for module in (
+            'list_images', 'report', 'run', 'undo')))
+
 SOURCE = 'xs_convert_source_image'
 REPLACED_BY = 'xs_convert_replaced_by'
 
@@ -100,13 +107,22 @@ class MigrateCase(base.ImportCase):
 
     def delete_all(self):
         """Delete all images of all projects."""
-        for image in self.all_images():
-            if image.protected:
-                self.admin.images.update(image.id, protected=False)
-            self.admin.images.delete(image.id)
+        for image_id in self.ids_of('protected'):
+            self.admin.images.update(image_id, protected=False)
+        for image_id in self.ids_of():
+            self.admin.images.delete(image_id)
+
+    def ids_of(self, condition='TRUE', *values):
+        """The ids of all images of all projects for which something is true.
+
+        :param condition: an expression of SQL, with ``%s`` for the values
+        """
+        return sorted(image_id for image_id, in self.cloud.rows(
+            'SELECT id FROM images WHERE deleted = 0 AND ' + condition,
+            *values))
 
     def all_images(self):
-        """All images of all projects."""
+        """All images of all projects, as Glance gives them."""
         return [image for hidden in (False, True)
                 for image in self.admin.images.list(filters={
                     'visibility': 'all', 'os_hidden': hidden})]
@@ -133,25 +149,39 @@ class MigrateCase(base.ImportCase):
 
     def start(self, *arguments, user='demo', **more):
         """Start ``glance-xs-convert migrate``."""
-        return subprocess.Popen(
-            [*COMMAND, 'migrate', *arguments], stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-            env=self.environment(user, **more))
+        return self.call('migrate', *arguments,
+                         env=self.environment(user, **more))
 
-    def end(self, process):
+    def call(self, *arguments, env=None):
+        """Start ``glance-xs-convert``."""
+        directory = tempfile.TemporaryDirectory()
+        self.addCleanup(directory.cleanup)
+        command = forking.Command(
+            arguments, env or self.environment(),
+            pathlib.Path(directory.name))
+        self.addCleanup(command.wait)
+        self.addCleanup(command.kill)
+        return command
+
+    def begin(self, *arguments, **options):
+        """Start ``glance-xs-convert migrate``; it has begun an image."""
+        command = self.start(*arguments, **options)
+        self.wait_until(lambda: '\n' in command.stderr()
+                        or command.poll() is not None)
+        return command
+
+    def end(self, command):
         """Wait until a call is over."""
-        with process:
-            try:
-                stdout, stderr = process.communicate(timeout=base.PATIENCE)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                stdout, stderr = process.communicate()
-                self.fail('no end: %s' % stderr)
-        self.addDetail('%s' % time.monotonic(), content.text_content(
-            stdout + stderr))
+        try:
+            status = command.wait(base.PATIENCE)
+        except subprocess.TimeoutExpired:
+            self.fail('no end: %s' % command.stderr())
+        printed = command.stdout() + command.stderr()
+        self.addDetail('%s' % time.monotonic(),
+                       content.text_content(printed))
         for secret in (keystone.PASSWORD, 'gAAAA'):
-            self.assertNotIn(secret, stdout + stderr)
-        return Ended(process.returncode, stdout, stderr)
+            self.assertNotIn(secret, printed)
+        return Ended(status, command.stdout(), command.stderr())
 
     def migrate(self, *arguments, status=0, **options):
         """Call the command, and check its exit status."""
@@ -166,9 +196,10 @@ class MigrateCase(base.ImportCase):
 
     def news_of(self, old_id):
         """The new images of an old one, whatever became of them."""
-        return [image for image in self.all_images() if old_id in (
-            image.get(SOURCE), image.get('xs_convert_migrating'),
-            image.get('xs_convert_undone'))]
+        return [self.admin.images.get(image_id) for image_id in self.ids_of(
+            """id IN (SELECT image_id FROM image_properties
+               WHERE deleted = 0 AND name IN %s AND value = %s)""",
+            (SOURCE, 'xs_convert_migrating', 'xs_convert_undone'), old_id)]
 
     def the_new(self, old_id):
         """The one new image of an old one."""
@@ -200,8 +231,7 @@ class MigrateCase(base.ImportCase):
         If an image was deleted while it was imported, its data goes a moment
         later.
         """
-        expected = sorted(image.id for image in self.all_images()
-                          if image.size)
+        expected = self.ids_of('size > 0')
         deadline = time.monotonic() + base.PATIENCE
         while ((expected, []) != (self.cloud.stored(), self.cloud.staged())
                and time.monotonic() < deadline):

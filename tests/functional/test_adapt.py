@@ -150,7 +150,7 @@ class TestAdapt(AdaptCase):
             # The first import lets the plugin look after the others.
             with self.importing() as other:
                 self.web_download(other, _archive_of(self.data))
-                cloud.wait_for_import(self.client, image_id, PATIENCE)
+                self.cloud.wait_for_import(self.client, image_id, PATIENCE)
             image = self.client.images.get(image_id)
             self.assertEqual(('queued', 'vhd', 'ovf', 'xen'), (
                 image.status, image.disk_format, image.container_format,

@@ -57,7 +57,7 @@ class TestImport(base.ImportCase):
             for image_id, image in images.items():
                 self.begin_web_download(image_id, image.data)
             for image_id, image in images.items():
-                task = cloud.wait_for_import(self.client, image_id)
+                task = self.cloud.wait_for_import(self.client, image_id)
                 self.assert_disk(image_id, task, image)
             self.assert_stored(images)
 
@@ -198,7 +198,7 @@ class TestGlanceDownload(base.ImportCase):
         self.client.images.image_import(
             image_id, 'glance-download', remote_region=self.remote.region,
             remote_image_id=source, remote_service_interface='public')
-        task = cloud.wait_for_import(self.client, image_id)
+        task = self.cloud.wait_for_import(self.client, image_id)
         images.delete(source)
         return task
 
@@ -284,7 +284,7 @@ class TestUwsgi(base.ImportCase):
             '%s/v2/images/%s/stage' % (self.cloud.url, image_id), data=data,
             headers={'Content-Type': 'application/octet-stream'})
         self.client.images.image_import(image_id, 'glance-direct')
-        return cloud.wait_for_import(self.client, image_id)
+        return self.cloud.wait_for_import(self.client, image_id)
 
     def test_converted(self):
         self.assert_converts()

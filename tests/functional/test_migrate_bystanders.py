@@ -185,17 +185,17 @@ class TestMadeUp(BystanderCase):
 
     def test_images_that_point_at_others(self):
         """An archive that says that it was migrated is migrated."""
-        for text in (*EVIL[:5], str(uuid.uuid4())):
-            small = archives.small()
-            old_id = self.store(small, name=text, **{
-                migrations.REPLACED_BY: text,
-                'xs_convert_retired': 'hidden deactivated'})
-            rows = self.migrate('list', user='admin').rows
-            self.assertEqual([(old_id, 'waiting', None)], [
-                (row['id'], row['state'], row['new_id']) for row in rows])
-            self.migrate('run', user='admin')
+        small = archives.small()
+        ids = [self.store(small, name=text, **{
+            migrations.REPLACED_BY: text,
+            'xs_convert_retired': 'hidden deactivated'})
+            for text in (*EVIL[:5], str(uuid.uuid4()))]
+        rows = self.migrate('list', user='admin').rows
+        self.assertEqual({(old_id, 'waiting', None) for old_id in ids}, {
+            (row['id'], row['state'], row['new_id']) for row in rows})
+        self.migrate('run', user='admin')
+        for old_id in ids:
             self.assert_replaced(old_id, small)
-            self.delete_all()
 
     def test_output(self):
         for text in EVIL[:5]:
@@ -213,11 +213,20 @@ class TestMadeUp(BystanderCase):
 
     def test_many_long_properties(self):
         """Their sum does not matter to an administrator's command."""
-        for _ in range(9):
-            self.raw(user='other', **{
-                f'p{number}': 'x' * LONG for number in range(120)})
+        first, *others = [self.raw(user='other') for _ in range(9)]
+        client = self.cloud.client('other')
+        client.images.update(first, **{
+            f'p{number}': 'x' * LONG for number in range(120)})
+        self.cloud.change_database(*[(
+            """INSERT INTO image_properties
+               (image_id, name, value, created_at, deleted)
+               SELECT %s, name, value, created_at, 0 FROM image_properties
+               WHERE image_id = %s""", image_id, first)
+            for image_id in others])
         old_id = self.store(archives.small())
         self.assertEqual({old_id: 'waiting'}, self.states(user='admin'))
+        for image_id in (first, *others):
+            client.images.delete(image_id)
 
 
 class TestShared(BystanderCase):

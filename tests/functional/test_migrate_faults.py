@@ -72,7 +72,7 @@ class TestKilledCommand(migrations.MigrateCase):
             self.assertEqual(['a project'], [
                 member.member_id for member in
                 self.client.image_members.list(self.the_new(ids[0]).id)])
-            self.assertEqual(2 * len(ids), len(self.all_images()))
+            self.assertEqual(2 * len(ids), len(self.ids_of()))
             self.assert_tidy()
             self.delete_all()
         self.addDetail('figures', content.text_content(
@@ -83,8 +83,7 @@ class TestKilledCommand(migrations.MigrateCase):
         """How long a run takes from its first image on, in seconds."""
         for image in images:
             self.store(image)
-        process = self.start('run')
-        process.stderr.readline()
+        process = self.begin('run')
         start = time.monotonic()
         self.end(process)
         self.delete_all()
@@ -92,12 +91,10 @@ class TestKilledCommand(migrations.MigrateCase):
 
     def kill(self, *arguments, at):
         """Kill the command some time after it has begun an image."""
-        process = self.start(*arguments)
-        process.stderr.readline()
+        process = self.begin(*arguments)
         time.sleep(at)
         process.kill()
-        with process:
-            process.communicate()
+        process.wait()
 
 
 class TestOthers(migrations.MigrateCase):
@@ -116,7 +113,7 @@ class TestOthers(migrations.MigrateCase):
             self.assertEqual({'done'}, {row['state'] for row in ended.rows})
         for old_id, image in zip(ids, images):
             self.assertFalse(self.assert_replaced(old_id, image).os_hidden)
-        self.assertEqual(2 * len(ids), len(self.all_images()))
+        self.assertEqual(2 * len(ids), len(self.ids_of()))
         self.assert_tidy()
 
     def test_interrupted_run_completes_what_is_under_way(self):
@@ -180,7 +177,7 @@ class TestOthers(migrations.MigrateCase):
         self.wait_until(lambda: not self.cloud.converters())
         self.assertEqual(1, len(self.news_of(old_id)))
         self.migrate('run')
-        self.assertEqual([], self.all_images())
+        self.assertEqual([], self.ids_of())
 
 
 class TestRefused(migrations.MigrateCase):
@@ -253,7 +250,7 @@ class TestTroubledCloud(migrations.MigrateCase):
             self.assertGreater(proxy.troubled.total(), 3)
             for old_id, image in zip(ids, images):
                 self.assert_replaced(old_id, image)
-            self.assertEqual(2 * len(ids), len(self.all_images()))
+            self.assertEqual(2 * len(ids), len(self.ids_of()))
             self.delete_all()
 
     def test_cloud_that_is_gone(self):
@@ -280,7 +277,7 @@ class TestTroubledCloud(migrations.MigrateCase):
             self.assertEqual(0, again.status, again.stderr)
             for old_id in ids:
                 self.assert_replaced(old_id, story)
-            self.assertEqual(2 * len(ids), len(self.all_images()))
+            self.assertEqual(2 * len(ids), len(self.ids_of()))
             self.delete_all()
 
     def test_import_that_is_stuck(self):
@@ -307,8 +304,7 @@ class TestToken(migrations.MigrateCase):
     def test_token_that_expires_in_the_middle(self):
         images = [migrations.tiny(number) for number in range(2)]
         ids = [self.store(image) for image in images]
-        process = self.start('run', '--jobs', '1')
-        process.stderr.readline()
+        process = self.begin('run', '--jobs', '1')
         os.kill(process.pid, signal.SIGSTOP)
         time.sleep(TOKEN_SECONDS + 2)
         os.kill(process.pid, signal.SIGCONT)
@@ -367,9 +363,9 @@ class TestWithoutPlugin(migrations.MigrateCase):
     def test_the_first_image_ends_it(self):
         for number in range(4):
             self.store(migrations.tiny(number))
-        before = len(self.all_images())
+        before = len(self.ids_of())
         ended = self.migrate('run', '--jobs', '1', status=1)
         self.assertIn('the import plugin xs_convert', ended.stderr)
         self.assertEqual({'failed': 1, 'waiting': 3}, dict(
             collections.Counter(row['state'] for row in ended.rows)))
-        self.assertEqual(before, len(self.all_images()))
+        self.assertEqual(before, len(self.ids_of()))

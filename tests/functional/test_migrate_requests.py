@@ -134,12 +134,10 @@ class TestKilled(RequestCase):
                     request, rng.choice((500, 503, 429)),
                     when=rng.choice(('before', 'after')),
                     times=failing.ALWAYS, chance=0.1)
-            process = self.start('run', '--method', method)
-            process.stderr.readline()
+            process = self.begin('run', '--method', method)
             time.sleep(rng.uniform(0, 5))
             process.kill()
-            with process:
-                process.communicate()
+            process.wait()
             start = time.monotonic()
             ended = self.migrate('run', '--method', method)
             self.assertLess(time.monotonic() - start, 2 * TAKEN_OVER)
@@ -147,7 +145,7 @@ class TestKilled(RequestCase):
             self.cloud.failing.clear()
             for old_id, image in zip(ids, images):
                 self.assert_replaced(old_id, image)
-            self.assertEqual(2 * len(ids), len(self.all_images()))
+            self.assertEqual(2 * len(ids), len(self.ids_of()))
             self.delete_all()
         self.assert_stored_nothing()
 
@@ -171,14 +169,19 @@ class TestStandstill(RequestCase):
 
     def uploads(self, old_id):
         """The new images, and what their uploaders say of themselves."""
-        return {(image.id, image.get(names.UPLOADING))
-                for image in self.news_of(old_id)}
+        return set(self.cloud.rows(
+            """SELECT source.image_id, upload.value
+               FROM image_properties source LEFT JOIN image_properties upload
+               ON upload.image_id = source.image_id AND upload.deleted = 0
+               AND upload.name = %s
+               WHERE source.deleted = 0 AND source.name IN %s
+               AND source.value = %s""",
+            names.UPLOADING, (names.SOURCE, names.MIGRATING), old_id))
 
     def check_taken_over(self, old_id, expected, *arguments):
         """Another command begins an upload of its own in time."""
         before = self.uploads(old_id)
-        process = self.start('run', *arguments)
-        process.stderr.readline()
+        process = self.begin('run', *arguments)
         start = time.monotonic()
         self.wait_until(lambda: self.uploads(old_id) != before)
         taken = time.monotonic() - start
@@ -201,8 +204,7 @@ class TestStandstill(RequestCase):
         process = self.start('run', '--method', 'glance-direct')
         self.wait_until(self.cloud.failing.made)
         process.kill()
-        with process:
-            process.communicate()
+        process.wait()
         self.cloud.failing.clear()
         self.check_taken_over(old_id, slow, '--method', 'glance-direct')
 

@@ -90,7 +90,7 @@ class RecoveryCase(faults.FaultCase):
 
         :returns: the task
         """
-        return cloud.wait_for_import(self.client, image_id, self.SOON)
+        return self.cloud.wait_for_import(self.client, image_id, self.SOON)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -160,7 +160,7 @@ class TestKilledAnywhere(RecoveryCase):
         with self.new_image(f'undisturbed {kind}') as image_id:
             self.begin_import(image_id, kind)
             start = time.monotonic()
-            task = cloud.wait_for_import(self.client, image_id)
+            task = self.cloud.wait_for_import(self.client, image_id)
             duration = time.monotonic() - start
             self.assert_converted(image_id, task, self.image, kind.stores)
             self.assert_no_tickets()
@@ -333,7 +333,7 @@ class TestKilledConverting(RecoveryCase):
         client.images.image_import(
             image_id, 'web-download',
             uri=self.files.add(image_id, small.data))
-        task = cloud.wait_for_import(client, image_id)
+        task = self.cloud.wait_for_import(client, image_id)
         client.images.delete(image_id)
         self.assertEqual('success', task['status'])
 
@@ -441,5 +441,5 @@ class TestKilledConverting(RecoveryCase):
             with self.standstill(lambda: self.begin_web_download(
                     image_id, story.data)):
                 self.assertEqual([], self.recover())
-            task = cloud.wait_for_import(self.client, image_id)
+            task = self.cloud.wait_for_import(self.client, image_id)
             self.assert_converted(image_id, task, story)

@@ -51,10 +51,11 @@ class TestReferences(migrations.MigrateCase):
         self.old = [self.store(self.image, user=user)
                     for user in ('demo', 'other')]
 
-    def record(self, service, image_id, user='demo'):
-        """Make a server or volume of an image."""
-        project = self.cloud.connection(user).current_project_id
-        return service.record(project, image_id)
+    def record(self, service, *images):
+        """Make servers or volumes of images, each with the user's name."""
+        return service.record(*(
+            (self.cloud.connection(user).current_project_id, image_id)
+            for user, image_id in images))
 
     def used_by(self, **options):
         """What the mapping says of each old image."""
@@ -68,11 +69,9 @@ class TestReferences(migrations.MigrateCase):
 
     def test_servers_and_volumes(self):
         mine, others = self.old
-        server = self.record(self.nova, mine)
-        volume = self.record(self.cinder, mine)
-        foreign = self.record(self.nova, others, 'other')
-        for service in (self.nova, self.cinder):
-            self.record(service, '')
+        server, foreign, _ = self.record(
+            self.nova, ('demo', mine), ('other', others), ('demo', ''))
+        volume, _ = self.record(self.cinder, ('demo', mine), ('demo', ''))
         found, shown = self.used_by()
         expected = {mine: f'server:{server} volume:{volume}'}
         self.assertEqual(expected, found)
@@ -87,7 +86,7 @@ class TestReferences(migrations.MigrateCase):
         mine, others = self.old
         self.migrate('run', user='admin')
         new = self.the_new(mine).id
-        volume = self.record(self.cinder, new)
+        volume, = self.record(self.cinder, ('demo', new))
         rows = self.migrate('undo', '--yes', user='admin').rows
         self.assertEqual(
             {mine: 'the new image was hidden, not deleted: it is used by '

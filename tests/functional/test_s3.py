@@ -135,7 +135,7 @@ class TestInterrupted(ObjectStoreCase, faults.FaultCase):
 
     def assert_imported_after_recovery(self, image_id):
         self.cloud.restart_glance()
-        task = cloud.wait_for_import(self.client, image_id)
+        task = self.cloud.wait_for_import(self.client, image_id)
         self.assert_refused(image_id, task, re.escape('[ImportInterrupted]'),
                             ['objects'])
         self.assertEqual(({}, []), (self.sizes(), self.uploads()))

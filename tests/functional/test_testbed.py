@@ -163,7 +163,7 @@ class TestCloud(base.ImportCase):
                 client.images.image_import(
                     image_id, 'web-download',
                     uri=self.files.add(image_id, small.data))
-                task = cloud.wait_for_import(client, image_id)
+                task = self.cloud.wait_for_import(client, image_id)
                 self.assertEqual(request_id, task['request_id'])
 
     def test_snapshots_inherit_and_are_younger(self):

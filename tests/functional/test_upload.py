@@ -64,7 +64,7 @@ class TestUpload(uploads.UploadCase):
                           ('uploading', 'importing', 'active'))
             self.wait_for_status(image_id, 'active')
             # Glance has not done with it yet.
-            cloud.wait_for_import(self.client, image_id)
+            self.cloud.wait_for_import(self.client, image_id)
 
     def test_store(self):
         small = archives.small()
@@ -222,7 +222,7 @@ class TestInterruptions(uploads.UploadCase):
                 self.assertEqual(409, response.status_code)
                 connection.sendall(small.data[half:])
                 self.assertIn(b' 204 ', connection.recv(1000))
-            task = cloud.wait_for_import(self.client, image_id)
+            task = self.cloud.wait_for_import(self.client, image_id)
             self.assert_converted(image_id, task, small)
 
     def wait_for_staged(self, image_id):
@@ -243,7 +243,7 @@ class TestInterruptions(uploads.UploadCase):
                         [204, 409, 409, 409],
                         sorted(response.status_code
                                for response in responses))
-                    task = cloud.wait_for_import(self.client, image_id)
+                    task = self.cloud.wait_for_import(self.client, image_id)
                     self.assert_converted(image_id, task, small)
 
     def test_deleted_meanwhile(self):
@@ -304,7 +304,7 @@ class TestAttacks(uploads.UploadCase):
                 ('GET', '/v2/images/%s/file?_method=put')):
             with self.new_image(path) as image_id:
                 self.send(method, path % image_id, small.data)
-                task = cloud.wait_for_import(self.client, image_id)
+                task = self.cloud.wait_for_import(self.client, image_id)
                 self.assert_converted(image_id, task, small)
 
     def test_reserved_stores(self):
@@ -321,7 +321,7 @@ class TestAttacks(uploads.UploadCase):
         small = archives.small()
         with self.new_image('capitals') as image_id:
             self.put(image_id.upper(), small.data)
-            task = cloud.wait_for_import(self.client, image_id)
+            task = self.cloud.wait_for_import(self.client, image_id)
             self.assert_converted(image_id, task, small)
 
     def test_stage_with_id_in_capitals(self):
@@ -339,7 +339,7 @@ class TestAttacks(uploads.UploadCase):
                     json={'method': {'name': 'glance-direct'}},
                     raise_exc=False)
                 self.assertEqual(202, response.status_code, response.text)
-                task = cloud.wait_for_import(self.client, image_id)
+                task = self.cloud.wait_for_import(self.client, image_id)
                 self.assert_converted(image_id, task, small)
 
     def test_stranger_does_not_keep_the_owner_out(self):
@@ -358,7 +358,7 @@ class TestAttacks(uploads.UploadCase):
             for _ in range(3):
                 response = self.put(image_id, small.data[:1000])
                 self.assertEqual(204, response.status_code, response.text)
-                cloud.wait_for_import(self.client, image_id)
+                self.cloud.wait_for_import(self.client, image_id)
             self.assertEqual({403}, refused.result())
 
 
@@ -384,7 +384,7 @@ class TestClients(uploads.UploadCase):
 
     def assert_imported(self, image_id):
         self.addCleanup(self.client.images.delete, image_id)
-        task = cloud.wait_for_import(self.client, image_id)
+        task = self.cloud.wait_for_import(self.client, image_id)
         self.assert_converted(image_id, task, self.image)
 
     def test_openstack_image_create(self):
@@ -409,7 +409,7 @@ class TestClients(uploads.UploadCase):
                 wait=True, allow_duplicates=True, **source)
             connection.image.wait_for_status(
                 image, 'active', failures=['queued'], wait=uploads.SECONDS)
-            task = cloud.wait_for_import(self.client, image.id)
+            task = self.cloud.wait_for_import(self.client, image.id)
             self.assert_converted(image.id, task, self.image)
             connection.delete_image(image.id)
 

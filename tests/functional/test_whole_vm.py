@@ -14,7 +14,6 @@
 import json
 import os
 import shlex
-import subprocess
 
 from testbed.images import model
 from testbed.images import xva
@@ -38,10 +37,8 @@ class TestUploadVm(migrations.MigrateCase):
             file.write(xva.Export(self.disks, vm=xva.UEFI).tar())
 
     def upload(self, *arguments, source=None):
-        ended = self.end(subprocess.Popen(
-            [*migrations.COMMAND, 'upload', source or self.path, '-f', 'json',
-             *arguments], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE, text=True, env=self.environment()))
+        ended = self.end(self.call(
+            'upload', source or self.path, '-f', 'json', *arguments))
         return ended, json.loads(ended.stdout) if ended.stdout else []
 
     def assert_images(self, rows, names):
@@ -92,7 +89,7 @@ class TestUploadVm(migrations.MigrateCase):
             source=self.files.add('web-1.xva', self.path))
         self.assertEqual((1, []), (ended.status, rows))
         self.assertIn('xvdz', ended.stderr)
-        self.assertEqual([], self.all_images())
+        self.assertEqual([], self.ids_of())
 
     def test_broken(self):
         """Nothing is sent that this computer can see to be broken."""
@@ -100,4 +97,4 @@ class TestUploadVm(migrations.MigrateCase):
         os.truncate(self.path, size // 2)
         ended, _ = self.upload()
         self.assertEqual(1, ended.status)
-        self.assertEqual([], self.all_images())
+        self.assertEqual([], self.ids_of())

@@ -56,7 +56,7 @@ class UploadCase(base.ImportCase):
         """Upload data, and return the task of the import this becomes."""
         response = self.put(image_id, data, store=store)
         self.assertEqual((204, ''), (response.status_code, response.text))
-        return cloud.wait_for_import(self.client, image_id)
+        return self.cloud.wait_for_import(self.client, image_id)
 
     def tasks(self, image_id):
         """The tasks of an image."""

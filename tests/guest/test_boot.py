@@ -76,7 +76,8 @@ class Boot(testtools.TestCase):
         self.client.images.image_import(
             image_id, 'web-download', uri=self.files.add(image_id, path))
         begun = time.monotonic()
-        task = cloud.wait_for_import(self.client, image_id, _IMPORT_PATIENCE)
+        task = self.cloud.wait_for_import(
+            self.client, image_id, _IMPORT_PATIENCE)
         self.addDetail('import', content.text_content(
             f'{time.monotonic() - begun:.0f} seconds: {task}'))
         self.assertEqual('success', task['status'], task['message'])

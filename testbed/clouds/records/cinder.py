@@ -10,9 +10,9 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""Write a record of a volume into Cinder's database, and print its ID.
+"""Write records of volumes into Cinder's database, and print their IDs.
 
-    python -m testbed.clouds.records.cinder PROJECT_ID IMAGE_ID
+    python -m testbed.clouds.records.cinder PROJECT_ID:IMAGE_ID ...
 """
 
 import sys
@@ -24,20 +24,21 @@ from oslo_config import cfg
 
 
 def main() -> None:
-    project_id, image_id = sys.argv[1:]
     objects.register_all()
     cfg.CONF([], project='cinder')
     request = context.get_admin_context()
-    volume = objects.Volume(
-        request, project_id=project_id, user_id='somebody', size=1,
-        status='available', attach_status='detached', display_name='volume',
-        volume_type_id=db.volume_type_get_by_name(
-            request, cfg.CONF.default_volume_type)['id'])
-    volume.create()
-    if image_id:
-        db.volume_glance_metadata_create(
-            request, volume.id, 'image_id', image_id)
-    print(volume.id)
+    for described in sys.argv[1:]:
+        project_id, _, image_id = described.partition(':')
+        volume = objects.Volume(
+            request, project_id=project_id, user_id='somebody', size=1,
+            status='available', attach_status='detached',
+            display_name='volume', volume_type_id=db.volume_type_get_by_name(
+                request, cfg.CONF.default_volume_type)['id'])
+        volume.create()
+        if image_id:
+            db.volume_glance_metadata_create(
+                request, volume.id, 'image_id', image_id)
+        print(volume.id)
 
 
 if __name__ == '__main__':

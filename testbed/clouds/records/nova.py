@@ -10,9 +10,9 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""Write a record of a server into Nova's databases, and print its ID.
+"""Write records of servers into Nova's databases, and print their IDs.
 
-    python -m testbed.clouds.records.nova PROJECT_ID IMAGE_ID
+    python -m testbed.clouds.records.nova PROJECT_ID:IMAGE_ID ...
 """
 
 import sys
@@ -25,13 +25,21 @@ from oslo_utils import uuidutils
 
 
 def main() -> None:
-    project_id, image_id = sys.argv[1:]
+    described = sys.argv[1:]
     del sys.argv[1:]
     config.parse_args(sys.argv, prog='nova')
     objects.register_all()
     request = context.get_admin_context()
     cell, = (mapping for mapping in objects.CellMappingList.get_all(request)
              if not mapping.is_cell0())
+    for project_id, _, image_id in (
+            text.partition(':') for text in described):
+        print(_server(request, cell, project_id, image_id))
+
+
+def _server(request: context.RequestContext, cell: 'objects.CellMapping',
+            project_id: str, image_id: str) -> str:
+    """Write one record, and return its ID."""
     flavor = objects.Flavor(
         request, flavorid='tiny', name='tiny', memory_mb=64, vcpus=1,
         root_gb=1, ephemeral_gb=0, swap=0, rxtx_factor=1.0, vcpu_weight=0,
@@ -52,7 +60,7 @@ def main() -> None:
         request, instance_uuid=server.uuid, project_id=project_id,
         user_id='somebody', cell_mapping=cell, queued_for_delete=False,
     ).create()
-    print(server.uuid)
+    return str(server.uuid)
 
 
 if __name__ == '__main__':

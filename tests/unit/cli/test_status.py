@@ -36,9 +36,22 @@ FILTERS = {'cors': 'oslo.middleware#cors', 'context': 'glance#context',
 
 
 class StatusCase(base.CommandCase):
+    """Has a configuration without a fault.
+
+    :cvar CONVERTS: whether converters are started, which takes longer than
+                    all other checks
+    """
+
+    CONVERTS = False
 
     def setUp(self):
         super().setUp()
+        if not self.CONVERTS:
+            others = mock.patch.object(checks, 'CHECKS', [
+                (name, check) for name, check in checks.CHECKS
+                if check not in (host.check_converter, host.check_sandbox)])
+            others.start()
+            self.addCleanup(others.stop)
         self.staging = self.scratch / 'staging'
         self.staging.mkdir()
         self.etc = self.scratch / 'etc'
@@ -535,6 +548,8 @@ class BeforeRemoval(StatusCase):
 
 class Converter(StatusCase):
 
+    CONVERTS = True
+
     def test_starts(self):
         self.assert_result('Converter starts', 'Success', sys.executable)
 
@@ -557,6 +572,8 @@ class Converter(StatusCase):
 
 
 class Sandbox(StatusCase):
+
+    CONVERTS = True
 
     def configure(self, sandbox, code=''):
         """Run converters in which some code is executed first."""
@@ -602,6 +619,8 @@ class Sandbox(StatusCase):
 
 
 class Output(StatusCase):
+
+    CONVERTS = True
 
     def test_paths_stay_whole(self):
         ended = self.run_here('status')

@@ -1,0 +1,28 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+
+"""What a process prepares that forks, after the modules are imported.
+
+It is imported as the last module.
+"""
+
+import gc
+
+from sqlalchemy import orm
+from stevedore import extension
+
+# Reads the entry points of all packages, which stevedore remembers.
+extension.ExtensionManager('cliff.formatter.list')
+orm.configure_mappers()
+# Nothing of this is garbage, in none of the processes.
+gc.freeze()
