@@ -28,7 +28,7 @@ from tests.functional import archives
 from tests.functional import faults
 
 #: How many conversions are killed, at random points.
-KILLS = int(os.environ.get('XS_CONVERT_FAULTS', '12'))
+KILLS = int(os.environ.get('XS_CONVERT_FAULTS', '6'))
 SEED = os.environ.get('XS_CONVERT_SEED', 'kill')
 
 KILLED = ('The XenServer image cannot be converted: the converter ended '
