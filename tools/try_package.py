@@ -44,12 +44,10 @@ def run(*command: object, directory: pathlib.Path = ROOT) -> str:
         stdout=subprocess.PIPE, text=True).stdout
 
 
-def build(source: pathlib.Path, target: pathlib.Path,
-          ) -> tuple[pathlib.Path, pathlib.Path]:
+def build(source: pathlib.Path, target: pathlib.Path, *options: str) -> None:
     """Build an sdist, and a wheel from it."""
-    run(sys.executable, '-m', 'build', '--outdir', target, source)
-    (sdist,), (wheel,) = target.glob('*.tar.gz'), target.glob('*.whl')
-    return sdist, wheel
+    run(sys.executable, '-m', 'build', '--installer', 'uv', *options,
+        '--outdir', target, source)
 
 
 def unpack(sdist: pathlib.Path, target: pathlib.Path) -> pathlib.Path:
@@ -100,7 +98,8 @@ def check_tag(scratch: pathlib.Path) -> None:
     run('git', 'clone', '--quiet', ROOT, copy)
     run('git', '-c', 'user.name=nobody', '-c', 'user.email=nobody@localhost',
         'tag', '--annotate', '--message=try', TAG, directory=copy)
-    _, wheel = build(copy, target)
+    build(copy, target, '--wheel')
+    wheel, = target.glob('*.whl')
     if wheel.name.split('-')[1] != TAG:
         sys.exit(f'{wheel.name} was built of a commit with the tag {TAG}')
 
@@ -117,7 +116,9 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as directory:
         scratch = pathlib.Path(directory)
         check_tag(scratch)
-        sdist, wheel = build(ROOT, scratch / 'dist')
+        dist = scratch / 'dist'
+        build(ROOT, dist)
+        (sdist,), (wheel,) = dist.glob('*.tar.gz'), dist.glob('*.whl')
         unpacked = unpack(sdist, scratch / 'sdist')
         check_contents(wheel, unpacked, scratch / 'wheel')
         check_installed(wheel)

@@ -42,6 +42,8 @@ STANDSTILL = 90.0
 #: How long a failed import may keep its image locked, in seconds. After some
 #: failures, Glance leaves the image locked for an hour.
 _RELEASE = 20.0
+#: How many times to upload an archive to an image that Glance leaves empty.
+_UPLOADS = 3
 _IMPORTABLE = ('queued', 'uploading', 'importing', 'saving', 'active')
 
 #: A function that is called with the current stage and its progress, from 0 to
@@ -95,7 +97,8 @@ class Import:
         self._new_id = claim.new_id
         self._new = claim.new
         self._upload = claim.upload
-        self._has_uploaded = False
+        self._uploads = 0
+        self._pauses = patience.back_off()
         self._task: tasks.Task | None = None
         self._size: int | None = None
         self._ended_before = frozenset[str]() if claim.is_fresh else frozenset(
@@ -183,13 +186,13 @@ class Import:
         if status == 'queued' and uploader is None:
             self._begin_download()
         elif status == 'queued' and self._is_mine(uploader):
-            if self._has_uploaded:
+            if self._uploads == _UPLOADS:
                 self._give_up('its upload failed')
             self._stage()
         elif status == 'uploading' and self._new['size'] is not None:
             self._begin_staged()
         elif (status == 'uploading' and self._is_mine(uploader)
-                and self._has_uploaded):
+                and self._uploads):
             self._give_up('its upload failed')
         else:
             self._on_progress('waiting for another command', None)
@@ -225,7 +228,7 @@ class Import:
 
     def _stage(self) -> None:
         """Upload the archive, and find out what has become of it."""
-        self._has_uploaded = True
+        self._uploads += 1
         self._on_progress('uploading', None)
         size = self._source.size
         problem: errors.MigrationError | None = None
@@ -243,7 +246,14 @@ class Import:
         self._reload_image()
         complete = (self._new['status'] == 'uploading'
                     and self._new['size'] == size)
-        if problem and not complete and terms.LOCK not in self._new:
+        if complete or terms.LOCK in self._new:
+            return
+        if (isinstance(problem, errors.Unreachable)
+                and self._new['status'] == 'queued'
+                and self._uploads < _UPLOADS):
+            # Glance has taken nothing.
+            self._cloud.clock.pause(next(self._pauses))
+        elif problem:
             self._give_up(f'its upload failed: {problem}')
 
     def _beat(self) -> None:

@@ -38,7 +38,7 @@ from tests.functional import base
 
 _TESTS = './tests/functional'
 #: How long a cloud takes to start, and a class without a cloud, in seconds.
-_START = 15
+_START = 8
 _WITHOUT_CLOUD = 1
 
 

@@ -26,7 +26,7 @@ from tests.functional import base
 class TestConsumers(base.ImportCase):
     """Others fetch an image from Glance, by their own code."""
 
-    SECONDS = 80
+    SECONDS = 40
 
     def setUp(self):
         super().setUp()

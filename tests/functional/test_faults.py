@@ -233,6 +233,7 @@ class TestHang(faults.FaultCase):
 class TestStoreFails(faults.FaultCase):
     """The disk is converted, but a store does not take it."""
 
+    SECONDS = 30
     OPTIONS = {
         'stores': ('fast', 'slow', 'spare'),
         'xs_convert': {'remove_properties': 'hypervisor_type,xenapi_*'},

@@ -75,17 +75,8 @@ class LoadCase(faults.FaultCase):
 
     def finish_all(self, ids):
         """Wait for all imports, and return the task of each image."""
-        tasks = {}
-        deadline = time.monotonic() + SECONDS
-        while len(tasks) < len(ids):
-            for image_id in ids:
-                task = cloud.newest_task(self.client, image_id)
-                if task['status'] in ('success', 'failure'):
-                    tasks.setdefault(image_id, task)
-            if time.monotonic() > deadline:
-                self.fail('not over after %d seconds: %s' % (SECONDS, tasks))
-            time.sleep(0.2)
-        return tasks
+        return {image_id: self.cloud.wait_for_import(
+            self.client, image_id, SECONDS) for image_id in ids}
 
     def assert_answered(self, watch):
         self.assertGreater(len(watch.seconds), 10)
@@ -124,6 +115,7 @@ class TestLoad(LoadCase):
 class TestAttack(LoadCase):
     """Hostile images, and honest ones among them."""
 
+    SECONDS = 30
     OPTIONS = {'xs_convert': {'max_concurrent': 3, 'max_waiting': 20,
                               'max_waiting_per_project': 20}}
 
@@ -166,6 +158,7 @@ class TestAttack(LoadCase):
 class TestCrowd(LoadCase):
     """One tenant's images leave room for others."""
 
+    SECONDS = 30
     OPTIONS = {'xs_convert': {'max_concurrent': 1, 'max_waiting': 4,
                               'max_waiting_per_project': 3}}
 

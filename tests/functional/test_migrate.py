@@ -35,7 +35,7 @@ def kept(image, name):
 class TestMigrate(migrations.MigrateCase):
     """All goes well."""
 
-    SECONDS = 200
+    SECONDS = 85
 
     def test_list_changes_nothing(self):
         small = archives.small()

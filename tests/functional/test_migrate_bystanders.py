@@ -69,7 +69,7 @@ class BystanderCase(migrations.MigrateCase):
 class TestSnapshots(BystanderCase):
     """Nova and Cinder copy the properties of the new image."""
 
-    SECONDS = 110
+    SECONDS = 45
 
     def snapshots(self, image_id):
         return [snapshots.of_server(self.client, image_id),
@@ -136,7 +136,7 @@ class TestSnapshots(BystanderCase):
 class TestMadeUp(BystanderCase):
     """A tenant writes what he likes."""
 
-    SECONDS = 180
+    SECONDS = 140
 
     def test_properties(self):
         old_id, new_id = self.stored_and_migrated()
@@ -232,7 +232,7 @@ class TestMadeUp(BystanderCase):
 class TestShared(BystanderCase):
     """A member of a project cannot accept for others."""
 
-    SECONDS = 35
+    SECONDS = 20
 
     def test_old_image_stays_until_the_new_one_is_accepted(self):
         other = self.cloud.client('other')

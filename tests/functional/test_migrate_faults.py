@@ -100,7 +100,7 @@ class TestKilledCommand(migrations.MigrateCase):
 class TestOthers(migrations.MigrateCase):
     """Other people, and the operator, do something meanwhile."""
 
-    SECONDS = 80
+    SECONDS = 45
 
     def test_two_operators_at_once(self):
         images = [migrations.tiny(number) for number in range(6)]
@@ -235,7 +235,7 @@ class TestRefused(migrations.MigrateCase):
 class TestTroubledCloud(migrations.MigrateCase):
     """The cloud does not always answer as it should."""
 
-    SECONDS = 230
+    SECONDS = 185
 
     def test_troubled_answers(self):
         images = [migrations.tiny(number) for number in range(4)]
@@ -293,7 +293,7 @@ class TestTroubledCloud(migrations.MigrateCase):
 class TestToken(migrations.MigrateCase):
     """A token expires while the command is at it."""
 
-    SECONDS = 60
+    SECONDS = 80
     OPTIONS = migrations.MigrateCase.OPTIONS | {
         'token_seconds': TOKEN_SECONDS}
 

@@ -66,7 +66,7 @@ class RequestCase(migrations.MigrateCase):
 class TestFailingRequests(RequestCase):
     """A request fails, before or after Glance has done what it asks for."""
 
-    SECONDS = 100
+    SECONDS = 140
 
     def test_each_request_in_each_way(self):
         images = {}
@@ -120,7 +120,7 @@ class TestFailingRequests(RequestCase):
 class TestKilled(RequestCase):
     """The command is killed while requests fail."""
 
-    SECONDS = 45
+    SECONDS = 25
 
     def test_run_again_completes_it(self):
         """XS_CONVERT_KILLS says how often."""
@@ -157,7 +157,7 @@ class TestKilled(RequestCase):
 class TestStandstill(RequestCase):
     """Somebody has begun, and is not there any more."""
 
-    SECONDS = 190
+    SECONDS = 210
 
     def prepared(self, old_id, **properties):
         """An image that another command has created to upload to it."""

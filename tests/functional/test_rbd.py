@@ -91,7 +91,7 @@ class TestRBD(RBDCase):
 class TestMigrateRBD(RBDCase, migrations.MigrateCase):
     """Migrations from RBD, and into it."""
 
-    SECONDS = 40
+    SECONDS = 20
     OPTIONS = migrations.MigrateCase.OPTIONS | RBD
 
     def test_both_methods(self):

@@ -217,7 +217,7 @@ class TestKilledAnywhere(RecoveryCase):
 class TestKilledAnywhereWithRBD(TestKilledAnywhere):
     """An incomplete RBD image is removed before the next import."""
 
-    SECONDS = 180
+    SECONDS = 165
     OPTIONS = RecoveryCase.OPTIONS | {'rbd_stores': ('vault',)}
     KINDS = (Kind('glance-direct', ('vault',)),
              Kind('web-download', ('vault',)),
@@ -286,7 +286,7 @@ class TestKilledConverting(RecoveryCase):
     runs when the next image is imported, whatever image that is.
     """
 
-    SECONDS = 100
+    SECONDS = 80
     OPTIONS: dict[str, object] = {}
 
     def setUp(self):

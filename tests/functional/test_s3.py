@@ -81,7 +81,7 @@ class ObjectStoreCase(base.ImportCase):
 class TestS3(ObjectStoreCase):
     """Imports into the object store."""
 
-    SECONDS = 40
+    SECONDS = 20
 
     def test_converted(self):
         story = archives.story()
@@ -104,7 +104,7 @@ class TestS3(ObjectStoreCase):
 class TestInterrupted(ObjectStoreCase, faults.FaultCase):
     """Copies to the object store that no image knows are removed."""
 
-    SECONDS = 40
+    SECONDS = 20
     OPTIONS = {'edit_paste': cloud.with_upload_filter}
 
     @contextlib.contextmanager
@@ -190,7 +190,7 @@ def dated(answer):
 class TestMigrateS3(ObjectStoreCase, migrations.MigrateCase):
     """Migrations from the object store and into it."""
 
-    SECONDS = 50
+    SECONDS = 30
 
     def test_stores_of_the_new_image(self):
         story = archives.story()

@@ -164,6 +164,20 @@ class TestStandstill(ImportCase):
                 self.assertLess(time.now, 10)
             self.assertIn(claim.new_id, self.cloud.deleted)
 
+    def test_upload_that_glance_does_not_take_at_first(self):
+        """It goes to the same image, as long as that one is empty."""
+        claim = self.claim(uploads=True)
+        stage, problems = self.cloud.stage, [errors.Unreachable('429')] * 2
+
+        def refuse(image_id, data, size):
+            if problems:
+                raise problems.pop()
+            stage(image_id, data, size)
+
+        self.cloud.stage = refuse
+        self.assertTrue(self.run_import(claim, migrations.DIRECT).is_active)
+        self.assertFalse(self.cloud.deleted)
+
     def test_own_upload_whose_answer_is_lost(self):
         stage = self.cloud.stage
 
