@@ -37,8 +37,10 @@ from testbed.clouds import foundation
 from tests.functional import base
 
 _TESTS = './tests/functional'
-#: How long a cloud takes to start, and a class without a cloud, in seconds.
+#: How long a cloud and a Ceph take to start, and a class without a cloud, in
+#: seconds.
 _START = 8
+_CEPH_START = 25
 _WITHOUT_CLOUD = 1
 
 
@@ -54,14 +56,16 @@ def spread(cases, count):
     :returns: for each process, its classes
     """
     shares = [[] for _ in range(count)]
-    clouds = [{None} for _ in range(count)]
+    started = [set() for _ in range(count)]
     loads = [0] * count
     for case in sorted(cases, key=lambda case: -_seconds(case)):
-        after = [load + _seconds(case) + _START * (_cloud(case) not in started)
-                 for load, started in zip(loads, clouds)]
+        needs = _needs(case)
+        after = [load + _seconds(case) + sum(
+            seconds for need, seconds in needs.items() if need not in there)
+            for load, there in zip(loads, started)]
         best = after.index(min(after))
         shares[best].append(case)
-        clouds[best].add(_cloud(case))
+        started[best].update(needs)
         loads[best] = after[best]
     return shares
 
@@ -72,9 +76,12 @@ def _seconds(case):
             else _WITHOUT_CLOUD)
 
 
-def _cloud(case):
-    """The cloud that a class uses, if it uses one."""
-    return case.cloud_key() if issubclass(case, base.ImportCase) else None
+def _needs(case):
+    """What classes of one process share, and how long that takes to start."""
+    if not issubclass(case, base.ImportCase):
+        return {}
+    ceph = {'ceph': _CEPH_START} if case.OPTIONS.get('rbd_stores') else {}
+    return {case.cloud_key(): _START} | ceph
 
 
 def workers(shares):

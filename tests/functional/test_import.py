@@ -34,7 +34,7 @@ QCOW2 = struct.pack(
 class TestImport(base.ImportCase):
     """The set-up of today: stores with names, the plugin alone."""
 
-    SECONDS = 100
+    SECONDS = 90
     OPTIONS = {'stores': ('fast', 'slow', 'spare')}
 
     def test_web_download(self):

@@ -158,7 +158,7 @@ class TestAttack(LoadCase):
 class TestCrowd(LoadCase):
     """One tenant's images leave room for others."""
 
-    SECONDS = 30
+    SECONDS = 15
     OPTIONS = {'xs_convert': {'max_concurrent': 1, 'max_waiting': 4,
                               'max_waiting_per_project': 3}}
 

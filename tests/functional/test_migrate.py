@@ -35,7 +35,7 @@ def kept(image, name):
 class TestMigrate(migrations.MigrateCase):
     """All goes well."""
 
-    SECONDS = 85
+    SECONDS = 65
 
     def test_list_changes_nothing(self):
         small = archives.small()

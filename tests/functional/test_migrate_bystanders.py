@@ -136,7 +136,7 @@ class TestSnapshots(BystanderCase):
 class TestMadeUp(BystanderCase):
     """A tenant writes what he likes."""
 
-    SECONDS = 140
+    SECONDS = 90
 
     def test_properties(self):
         old_id, new_id = self.stored_and_migrated()
@@ -232,7 +232,7 @@ class TestMadeUp(BystanderCase):
 class TestShared(BystanderCase):
     """A member of a project cannot accept for others."""
 
-    SECONDS = 20
+    SECONDS = 6
 
     def test_old_image_stays_until_the_new_one_is_accepted(self):
         other = self.cloud.client('other')

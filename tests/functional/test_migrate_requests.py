@@ -66,7 +66,7 @@ class RequestCase(migrations.MigrateCase):
 class TestFailingRequests(RequestCase):
     """A request fails, before or after Glance has done what it asks for."""
 
-    SECONDS = 140
+    SECONDS = 95
 
     def test_each_request_in_each_way(self):
         images = {}
@@ -157,7 +157,7 @@ class TestKilled(RequestCase):
 class TestStandstill(RequestCase):
     """Somebody has begun, and is not there any more."""
 
-    SECONDS = 210
+    SECONDS = 200
 
     def prepared(self, old_id, **properties):
         """An image that another command has created to upload to it."""
@@ -242,7 +242,7 @@ class TestLeftovers(RequestCase):
 class TestFilter(RequestCase):
     """The hosts may not download from their own region."""
 
-    SECONDS = 40
+    SECONDS = 25
     OPTIONS = RequestCase.OPTIONS | {'allow_endpoint': False}
 
     def test_other_method_is_used_and_told_once(self):

@@ -48,6 +48,7 @@ class RBDCase(base.ImportCase):
 class TestRBD(RBDCase):
     """Imports."""
 
+    SECONDS = 20
     OPTIONS = RBD
 
     def test_converted(self):

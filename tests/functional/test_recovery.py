@@ -107,7 +107,7 @@ class Kind:
 class TestKilledAnywhere(RecoveryCase):
     """Whatever it was doing, the image can be imported again at once."""
 
-    SECONDS = 80
+    SECONDS = 60
     OPTIONS = RecoveryCase.OPTIONS | {'stores': ('fast', 'slow')}
     KINDS = (Kind('web-download', ('fast',)),
              Kind('glance-direct', ('fast', 'slow')),
@@ -217,7 +217,7 @@ class TestKilledAnywhere(RecoveryCase):
 class TestKilledAnywhereWithRBD(TestKilledAnywhere):
     """An incomplete RBD image is removed before the next import."""
 
-    SECONDS = 165
+    SECONDS = 140
     OPTIONS = RecoveryCase.OPTIONS | {'rbd_stores': ('vault',)}
     KINDS = (Kind('glance-direct', ('vault',)),
              Kind('web-download', ('vault',)),

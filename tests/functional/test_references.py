@@ -21,7 +21,7 @@ from tests.functional import migrations
 class TestReferences(migrations.MigrateCase):
     """The cloud has a Nova and a Cinder, too."""
 
-    SECONDS = 80
+    SECONDS = 65
 
     @classmethod
     def setUpClass(cls):

@@ -52,6 +52,16 @@ class TestSpread(unittest.TestCase):
                           {'long', 'short', 'own'}],
                          self.spread(2))
 
+    def test_together_with_ceph(self):
+        cases = [type(name, (base.ImportCase,), {
+            'SECONDS': 10, 'OPTIONS': {'rbd_stores': (name,)}})
+            for name in 'ab'] + [type(name, (base.ImportCase,), {
+                'SECONDS': seconds, 'OPTIONS': {name: True}})
+                for name, seconds in (('c', 60), ('d', 14))]
+        self.assertEqual([{'c'}, {'a', 'b', 'd'}], [
+            {case.__name__ for case in share}
+            for share in runner.spread(cases, 2)])
+
     def test_one_process(self):
         self.assertEqual([{*self.CASES, 'TestSpread'}], self.spread(1))
 

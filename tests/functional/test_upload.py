@@ -38,6 +38,7 @@ MIB = 1024 ** 2
 class TestUpload(uploads.UploadCase):
     """The set-up of today: stores with names."""
 
+    SECONDS = 35
     OPTIONS = uploads.UploadCase.OPTIONS | {
         'stores': ('fast', 'slow'), 'xs_convert': {'convert_bare_vhd': True}}
 
