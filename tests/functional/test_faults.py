@@ -303,7 +303,9 @@ class TestStoreFails(faults.FaultCase):
                     image_id, small.data, stores=['slow'],
                     allow_failure=allow_failure)
                 self.assertEqual('failure', task['status'])
-                self.assertIn(reason, task['message'])
+                # Glance used to hide why a task of its own failed.
+                if cloud.RELEASE >= 33:
+                    self.assertIn(reason, task['message'])
                 self.assert_stored([])
                 image = self.client.images.get(image_id)
                 self.assertEqual(('queued', 'vhd', 'ovf'), (
