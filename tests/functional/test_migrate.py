@@ -19,7 +19,6 @@ from glanceclient import exc
 
 from glance_xs_convert.migrate import names
 
-from testbed.clouds import cloud
 from tests.functional import archives
 from tests.functional import migrations
 
@@ -80,10 +79,8 @@ class TestMigrate(migrations.MigrateCase):
             min_ram=64, min_disk=0, hw_disk_bus='scsi', os_distro='debian',
             odd_one='with "quotes" and ü', protected=True)
         self.client.image_members.create(old_id, other)
-        # Glance before 31 locks a member out of SQLite here.
-        member = (self.admin if cloud.RELEASE < 31
-                  else self.cloud.client('other'))
-        member.image_members.update(old_id, other, 'accepted')
+        self.cloud.client('other').image_members.update(
+            old_id, other, 'accepted')
         self.client.image_members.create(old_id, demo[::-1])
         public = self.store(small, name='public', user='admin',
                             visibility='public', min_disk=7)

@@ -22,9 +22,7 @@ import re
 import subprocess
 import tempfile
 import time
-import unittest
 
-from testbed.clouds import cloud
 from testbed.clouds import keystone
 from testbed.clouds import services
 from testbed.images import chains
@@ -142,8 +140,6 @@ class TestUpload(uploads.UploadCase):
                           'uploading is not allowed', response.text)
             self.assertEqual([image_id], self.cloud.staged())
 
-    @unittest.skipIf(cloud.RELEASE < 31,
-                     'Glance before 31 locks itself out of SQLite here')
     def test_not_the_owner(self):
         data = archives.small().data
         for share, status in ((False, 404), (True, 403)):
